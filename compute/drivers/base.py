@@ -1,0 +1,129 @@
+"""What a driver is, what it can be able to do, and what passes between it and the studio."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from compute.states import EndReason, ProvisioningState
+
+if TYPE_CHECKING:
+    from compute.forms import TargetForm
+    from compute.models import ComputeTarget, Job
+
+Handle = dict[str, Any]  # JSON; enough to find a job again after a restart
+
+
+class JobSpec(TypedDict):
+    """What `Job.spec` holds: how to start one process a rank, whatever the target."""
+
+    script: str  # path of the script below the source folder
+    arguments: list[str]
+    interpreter: str  # path or name of a Python; empty: the environment's, else the studio machine's
+    variables: dict[str, str]  # asked for by the person; the studio's own are added at the start
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """What a driver says of a job now."""
+
+    phase: Phase
+    output: bytes = b""  # new bytes of its log since `after`; empty where the log is a file of the studio's already
+    exit_code: int | None = None
+    reason: EndReason = EndReason.EXITED
+    detail: str = ""  # a sentence for people, with an end that is not plain
+    receipt: dict[str, Any] = field(default_factory=dict)
+    ask_again_in: float = 5.0  # seconds, for a kind that can only be polled
+
+
+@dataclass(frozen=True)
+class TargetReport:
+    """What a driver says of its target now."""
+
+    state: ProvisioningState
+    reason: str = ""
+
+
+class Driver(ABC):
+    """One kind of compute target, bound to one target of that kind.
+
+    A verb starts something and returns at once; how it went is asked later, by a task, with
+    `refresh` or `follow`, as often as needed. A driver keeps nothing and never writes to the
+    database; whatever a provider raises leaves here as a StudioError.
+    """
+
+    label: ClassVar[str]  # as in the Create and Attach menus
+    form: "ClassVar[type[TargetForm]]"
+    do_not_call_in_templates = True  # Django templates call a class they meet, and print nothing
+
+    def __init__(self, target: "ComputeTarget") -> None:
+        self.target, self.config = target, target.config
+
+    @abstractmethod
+    def refresh(self) -> TargetReport:
+        """Ask how the target is."""
+
+    @classmethod
+    def verbs(cls) -> frozenset[str]:
+        """Return everything this kind can do, for buttons and checks: {"submit", "follow", "cancel"}."""
+        return frozenset().union(*(a.__abstractmethods__ for a in ABILITIES if issubclass(cls, a)))
+
+
+class Provisions(ABC):
+    """Is created and deleted here, rather than attached and detached."""
+
+    @abstractmethod
+    def create(self) -> None: ...
+    @abstractmethod
+    def delete(self) -> None: ...
+
+
+class Resizes(ABC):
+    """Has nodes whose number changes."""
+
+    @abstractmethod
+    def resize(self, nodes: range) -> None:
+        """Keep at least `nodes.start` and at most `nodes.stop - 1` nodes."""
+
+
+class Starts(ABC):
+    """Can be stopped and started again."""
+
+    @abstractmethod
+    def start(self) -> None: ...
+    @abstractmethod
+    def stop(self) -> None: ...
+
+
+class Executes(ABC):
+    """Runs jobs."""
+
+    @abstractmethod
+    def submit(self, job: "Job") -> Handle:
+        """Start the job's processes, detached, and return at once. Raises StudioError when it cannot."""
+
+    @abstractmethod
+    def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
+        """Yield one or more reports, with output from byte `after` on; is called again until one says ENDED."""
+
+    @abstractmethod
+    def cancel(self, handle: Handle, because: EndReason) -> None:
+        """Begin to end the job's processes; a job that is gone already is fine."""
+
+
+class Queues(ABC):
+    """Jobs wait here for nodes; the scheduler says when they start."""
+
+    @abstractmethod
+    def node_count_limit(self) -> int:
+        """Return how many nodes one job can ever have."""
+
+
+ABILITIES = (Provisions, Resizes, Starts, Executes, Queues)

@@ -1,0 +1,5 @@
+"""The websockets of compute targets."""
+
+from typing import Any
+
+sockets: list[Any] = []

@@ -1,0 +1,18 @@
+"""Pages of compute targets, below /w/<workspace>/compute/."""
+
+from django.urls import path
+
+from compute import views
+
+app_name = "compute"
+urlpatterns = [
+    path("", views.target_list, name="list"),
+    path("delete/", views.delete_targets, name="delete_many"),
+    path("create/", views.create_cluster, name="create"),
+    path("targets/<str:name>/", views.target_detail, name="detail"),  # ?tab=overview|nodes|runs|activity
+    path("targets/<str:name>/row/", views.target_row, name="row"),
+    path("targets/<str:name>/scale/", views.edit_scale, name="scale"),
+    path("targets/<str:name>/identity/", views.edit_identity, name="identity"),
+    path("targets/<str:name>/delete/", views.delete_target, name="delete"),
+    path("targets/<str:name>/nodes/<str:node_id>/preempt/", views.preempt_node, name="preempt"),
+]

@@ -1,0 +1,5 @@
+"""The websockets of runs."""
+
+from typing import Any
+
+sockets: list[Any] = []

@@ -1,0 +1,73 @@
+"""What can go wrong in words for people: a message that says what happened, a hint that says what to do next."""
+
+from django.utils.translation import gettext as _
+
+
+class StudioError(Exception):
+    """Something a person should read. The middleware shows it as a page, or as a notice on the page htmx shows."""
+
+    status = 400
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+class NotAllowedNow(StudioError):
+    """The thing exists and the person may, but its state forbids it."""
+
+    status = 409
+
+
+class NotSupported(StudioError):
+    """This kind of compute target cannot do that."""
+
+    status = 409
+
+
+class NeedsRight(StudioError):
+    """The person's role does not carry the right."""
+
+    status = 403
+
+
+class NotThere(StudioError):
+    """It does not exist, or not for this person: the answer is the same."""
+
+    status = 404
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        super().__init__(
+            message or _("There is no such page here, or it is not yours to see."),
+            hint or _("Check the address, or go to the home page and look from there."),
+        )
+
+
+class TooLarge(StudioError):
+    """An upload is over a limit, which the message names."""
+
+    status = 413
+
+
+class CannotEverRun(StudioError):
+    """A run asks for what its target can never give."""
+
+    status = 422
+
+
+class TargetUnreachable(StudioError):
+    """A compute target does not answer."""
+
+    status = 502
+
+
+class CredentialsRejected(StudioError):
+    """A compute target answers, and refuses the credentials."""
+
+    status = 502
+
+
+class QuotaExceeded(StudioError):
+    """A limit of cores or money stands in the way."""
+
+    status = 409

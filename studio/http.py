@@ -1,0 +1,23 @@
+"""The request as the middleware leaves it, typed, and the one question every view asks of it."""
+
+from typing import TYPE_CHECKING
+
+from django.http import HttpRequest
+from django_htmx.middleware import HtmxDetails
+
+if TYPE_CHECKING:
+    from studio.people.models import Membership, User, Workspace
+
+
+class StudioRequest(HttpRequest):
+    """A signed-in request. `workspace` and `membership` are set where the URL names a workspace."""
+
+    htmx: HtmxDetails
+    user: "User"  # type: ignore[assignment]
+    workspace: "Workspace"
+    membership: "Membership"
+
+
+def wants_partial(request: StudioRequest) -> bool:
+    """Say whether htmx asks for a part of the page; boosted links and the Back button get the whole."""
+    return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request

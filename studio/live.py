@@ -1,0 +1,32 @@
+"""Nudges to open pages. The one module that knows the channel layer.
+
+A nudge says that something moved, never what it became: it may be lost, and the page that misses it
+catches up with the next one. It is sent when the transaction commits.
+"""
+
+import logging
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+logger = logging.getLogger(__name__)
+
+
+def nudge(group: str, event: str, **facts: Any) -> None:
+    """Tell the pages that watch `group` that `event` happened, once the transaction has committed.
+
+    `event` is a DOM event name such as "run:moved"; `facts` is small JSON (ids, never content).
+    """
+
+    def send() -> None:
+        layer = get_channel_layer()
+        if layer is None:
+            return
+        try:
+            async_to_sync(layer.group_send)(group, {"type": "nudge", "event": event, "facts": facts})
+        except Exception:  # the broker may be down; rows are the truth and pages catch up
+            logger.warning("A nudge to %s was not sent.", group, exc_info=True)
+
+    transaction.on_commit(send)

@@ -1,0 +1,24 @@
+"""Where the studio keeps its files. Standard library only: `manage.py up` reads this before there is an environment."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107, and Valkey appends nothing
+
+
+def data_dir() -> Path:
+    """Return the data directory: STUDIO_DATA, else `.data` in the checkout."""
+    return Path(os.environ.get("STUDIO_DATA") or CHECKOUT / ".data").absolute()
+
+
+def socket_path(data: Path) -> Path:
+    """Return where the embedded Valkey listens: in the data directory, or in a short one when that is too deep."""
+    here = data / "valkey.sock"
+    if len(os.fsencode(here)) <= LONGEST_SOCKET_PATH:
+        return here
+    short = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    return Path(base) / f"studio-{os.getuid()}-{short}" / "valkey.sock"

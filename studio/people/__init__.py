@@ -1,0 +1,1 @@
+"""Who is here, in which workspace, with which role, and what that allows."""

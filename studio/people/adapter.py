@@ -1,0 +1,11 @@
+"""How the accounts library behaves here."""
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+
+
+class ClosedAccounts(DefaultAccountAdapter):
+    """Nobody signs up alone: an Owner adds people."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False

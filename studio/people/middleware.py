@@ -1,0 +1,32 @@
+"""Puts the workspace that the URL names on the request, for its members alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from studio.errors import NotThere
+from studio.people.models import Membership
+
+
+class WorkspaceInUrl:
+    """Take `workspace` out of the URL's arguments; a stranger learns nothing, not even that it exists."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        name = kwargs.pop("workspace", None)
+        if name is None or not request.user.is_authenticated:
+            return
+        membership = (
+            Membership.objects.select_related("workspace").filter(workspace__name=name, user=request.user).first()
+        )
+        if membership is None:
+            raise NotThere
+        request.workspace = membership.workspace  # type: ignore[attr-defined]
+        request.membership = membership  # type: ignore[attr-defined]
+        request.session["workspace"] = membership.workspace.name

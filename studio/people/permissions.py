@@ -1,0 +1,89 @@
+"""Who may do what: one table, asked by pages, websockets, tasks and downloads alike.
+
+Source: Azure ML's built-in roles (how-to-assign-roles, 2021 to 2026), condensed.
+"""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from studio.errors import NeedsRight
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from studio.people.models import User, Workspace
+
+
+class Role(TextChoices):
+    """The roles of a workspace, the least first."""
+
+    READER = "Reader", gettext_lazy("Reader")
+    DATA_SCIENTIST = "DataScientist", gettext_lazy("Data Scientist")
+    COMPUTE_OPERATOR = "ComputeOperator", gettext_lazy("Compute Operator")
+    CONTRIBUTOR = "Contributor", gettext_lazy("Contributor")
+    OWNER = "Owner", gettext_lazy("Owner")
+
+
+class Right(StrEnum):
+    """What a role can allow. Templates name these by their value."""
+
+    VIEW = "view"
+    SUBMIT_RUN = "run.submit"  # also resubmit, tag and archive runs and experiments
+    CANCEL_RUN = "run.cancel"
+    CREATE_COMPUTE = "compute.create"
+    RESIZE_COMPUTE = "compute.resize"  # scale settings, identity, preempting a node by hand
+    DELETE_COMPUTE = "compute.delete"
+    ATTACH_COMPUTE = "compute.attach"
+    START_COMPUTE = "compute.start"  # start and stop an instance
+    EDIT_WORKSPACE = "workspace.edit"
+    ASSIGN_ROLES = "members.edit"
+
+
+_RUNS = {Right.SUBMIT_RUN, Right.CANCEL_RUN}
+_COMPUTE = {
+    Right.CREATE_COMPUTE,
+    Right.RESIZE_COMPUTE,
+    Right.DELETE_COMPUTE,
+    Right.ATTACH_COMPUTE,
+    Right.START_COMPUTE,
+}
+TABLE: dict[Role, frozenset[Right]] = {
+    Role.READER: frozenset({Right.VIEW}),
+    Role.DATA_SCIENTIST: frozenset({Right.VIEW, Right.START_COMPUTE, *_RUNS}),
+    Role.COMPUTE_OPERATOR: frozenset({Right.VIEW, *_COMPUTE}),
+    Role.CONTRIBUTOR: frozenset({Right.VIEW, Right.EDIT_WORKSPACE, *_RUNS, *_COMPUTE}),
+    Role.OWNER: frozenset(Right),
+}
+
+
+def may(user: "User | AnonymousUser", right: Right, workspace: "Workspace") -> bool:
+    """Say whether `user` has `right` in `workspace`. Inactive and unknown people have none."""
+    if not user.is_authenticated or not user.is_active:
+        return False
+    role = workspace.role_of(user)
+    return role is not None and right in TABLE[role]
+
+
+def require(user: "User | AnonymousUser", right: Right, workspace: "Workspace") -> None:
+    """Raise NeedsRight, naming the roles that would do, unless `user` has `right` in `workspace`."""
+    if not may(user, right, workspace):
+        raise NeedsRight(
+            _("Your role in %(workspace)s does not allow this.") % {"workspace": workspace.name},
+            needed(right),
+        )
+
+
+def roles_with(right: Right) -> list[Role]:
+    """Return the roles that carry `right`, the least first."""
+    return [role for role in Role if right in TABLE[role]]
+
+
+def needed(right: Right) -> str:
+    """Return one sentence that names the roles that carry `right`, for tooltips and errors."""
+    roles = [str(role.label) for role in roles_with(right)]
+    names = roles[0] if len(roles) == 1 else _(" or ").join([", ".join(roles[:-1]), roles[-1]])
+    return _("This needs the role %(roles)s. An Owner of the workspace can give it to you.") % {"roles": names}

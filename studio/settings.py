@@ -1,0 +1,214 @@
+"""Every setting, read from the environment; NAME_FILE names a file that holds the value of a secret."""
+
+from pathlib import Path
+
+import dj_database_url
+import django_stubs_ext
+from csp.constants import NONE, SELF
+from environs import FileAwareEnv
+
+from studio.paths import CHECKOUT, data_dir, socket_path
+
+django_stubs_ext.monkeypatch()
+env = FileAwareEnv()
+
+# The studio's own
+BASE_DIR = CHECKOUT
+DATA_DIR = data_dir()
+LOG_DIR = Path(env.str("STUDIO_LOGS", str(DATA_DIR / "logs")))  # the runs' logs; shared by web and workers
+SNAPSHOT_DIR = Path(env.str("STUDIO_SNAPSHOTS", str(DATA_DIR / "snapshots")))
+JOB_DIR = Path(env.str("STUDIO_JOBS", str(DATA_DIR / "jobs")))  # working folders of jobs on this machine
+ENVIRONMENT_DIR = Path(env.str("STUDIO_ENVIRONMENTS", str(DATA_DIR / "environments")))
+OVERCOMMIT = env.float("STUDIO_OVERCOMMIT", 4.0)  # virtual CPUs per CPU of the host
+GRACE_SECONDS = env.float("STUDIO_GRACE_SECONDS", 10.0)  # between TERM and KILL
+ENVIRONMENT_UNUSED_DAYS = env.float("STUDIO_ENVIRONMENT_UNUSED_DAYS", 14.0)  # then it is evicted
+SNAPSHOT_MAX_BYTES = 300 * 1024 * 1024  # Source: Azure ML limits, snapshots
+SNAPSHOT_MAX_FILES = 2000
+PUBLIC_URL = env.str("STUDIO_URL", "http://127.0.0.1:8000")
+
+# Core
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "")
+if not SECRET_KEY and (DATA_DIR / "secret_key").is_file():
+    SECRET_KEY = (DATA_DIR / "secret_key").read_text().strip()  # made by `manage.py up`, mode 0600
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "csp",
+    "django_htmx",
+    "lucide",
+    "studio",
+    "studio.people",
+    "compute",
+    "runs",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "studio.middleware.StudioErrors",
+    "studio.people.middleware.WorkspaceInUrl",
+]
+ROOT_URLCONF = "studio.urls"
+ASGI_APPLICATION = "studio.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "studio.shell.frame",
+            ],
+        },
+    },
+]
+
+# Data. One shape for one machine, one for a team; the environment alone decides.
+DATABASES = {"default": dj_database_url.parse(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}"))}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",  # DEFERRED loses a third of concurrent writes to "database is locked"
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8000;",
+    }
+else:
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.str("REDIS_URL", f"unix://{socket_path(DATA_DIR)}")
+
+
+def redis_url(database: int, *, celery: bool = False) -> str:
+    """Return REDIS_URL for one of its databases, in the dialect of redis-py or of Celery."""
+    if REDIS_URL.startswith("unix://"):
+        path = REDIS_URL.removeprefix("unix://")
+        return f"redis+socket://{path}?virtual_host={database}" if celery else f"unix://{path}?db={database}"
+    return f"{REDIS_URL.rstrip('/')}/{database}"
+
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",  # drops nothing and survives a restart of Redis
+        "CONFIG": {"hosts": [redis_url(1)]},
+    },
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_url(2)}}
+CELERY = {
+    "broker_url": redis_url(0, celery=True),
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_transport_options": {"visibility_timeout": 60, "unacked_restore_interval": 5, "unacked_restore_throttle": 1},
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_ignore_result": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_soft_shutdown_timeout": 2,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "beat_schedule": {
+        "reconcile": {"task": "compute.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
+        "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
+        "evict": {"task": "compute.tasks.evict_environments", "schedule": 3600.0},
+    },
+    "beat_schedule_filename": str(DATA_DIR / "beat"),
+    "timezone": "UTC",
+}
+
+# People
+AUTH_USER_MODEL = "people.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_REDIRECT_URL = "home"
+LOGIN_URL = "account_login"
+ACCOUNT_ADAPTER = "studio.people.adapter.ClosedAccounts"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_SESSION_REMEMBER = True
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# Language and time
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "Español")]
+LOCALE_PATHS = [BASE_DIR / "studio" / "locale"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# Static files: hashed names, also in module imports; no build step
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "studio.static.HashedStatic"},
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+DATA_UPLOAD_MAX_NUMBER_FILES = SNAPSHOT_MAX_FILES + 500  # the ignore file may leave some out
+FILE_UPLOAD_TEMP_DIR = env.str("STUDIO_UPLOADS", None)
+
+# Safety
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    },
+}
+SECURE_BEHIND_TLS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_BEHIND_TLS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SEAL_KEYS = env.list("SEAL_KEYS", [])  # newest first; without them a key derived from SECRET_KEY seals
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
+    "loggers": {"celery": {"level": "WARNING"}, "kombu": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+}

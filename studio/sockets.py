@@ -1,0 +1,13 @@
+"""The addresses of websockets."""
+
+from django.urls import path
+
+from compute.routing import sockets as compute_sockets
+from runs.routing import sockets as run_sockets
+from studio.consumers import LiveConsumer
+
+sockets = [
+    path("ws/w/<str:workspace>/live/", LiveConsumer.as_asgi()),  # type: ignore[arg-type]
+    *compute_sockets,
+    *run_sockets,
+]
