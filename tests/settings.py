@@ -9,7 +9,7 @@ os.environ.setdefault("STUDIO_DATA", str(_scratch))
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
 
 from studio.settings import *  # noqa: E402, F403
-from studio.settings import CELERY, DATABASES  # noqa: E402
+from studio.settings import CELERY, DATABASES, STATIC_ROOT  # noqa: E402
 
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "test.sqlite3")}  # a file: threads of a test share it
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -22,3 +22,4 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 GRACE_SECONDS = 1.0
+STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns when there is none
