@@ -1,0 +1,83 @@
+// The page's one websocket: each nudge becomes events on <body>, and the parts that listen ask again for themselves.
+//   run:moved {id: 7}  →  "run-7:moved" and "run:moved" at once, then at most every 100 ms; "run:moved-slow" every 2 s
+// After a cut, "live:back" lets every part catch up. [data-live-state] says whether the page is kept live.
+const QUICK = 100, SLOW = 2000; // ms between two events of one name
+const FIRST_WAIT = 300, LONGEST_WAIT = 15000; // ms before connecting again
+const REMOVED = 4403; // the person left the workspace
+
+const { live } = document.body.dataset;
+const held = new Map(); // event name → the newest facts that wait, or null when none do
+
+function tell(name, facts, every) {
+  if (held.has(name)) {
+    held.set(name, facts);
+    return;
+  }
+  document.body.dispatchEvent(new CustomEvent(name, { detail: facts }));
+  held.set(name, null);
+  setTimeout(() => {
+    const newest = held.get(name);
+    held.delete(name);
+    if (newest) tell(name, newest, every);
+  }, every);
+}
+
+function nudged({ event, ...facts }) {
+  if (facts.id !== undefined) {
+    const [kind, what] = event.split(":");
+    tell(`${kind}-${facts.id}:${what}`, facts, QUICK);
+  }
+  tell(event, facts, QUICK);
+  tell(`${event}-slow`, facts, SLOW);
+}
+
+let connected = null; // null: not yet known
+
+function say(now) {
+  connected = now;
+  document.body.dataset.liveNow = now ? "yes" : "no";
+  for (const place of document.querySelectorAll("[data-live-state]")) {
+    place.classList.toggle("run", now);
+    place.classList.toggle("warn", !now);
+    place.classList.remove("idle");
+    (place.querySelector("em") ?? place).textContent = now ? place.dataset.liveSaid : place.dataset.backSaid;
+  }
+}
+
+let wait = FIRST_WAIT, cut = false, again = 0;
+
+function connect() {
+  clearTimeout(again);
+  again = 0;
+  const socket = new WebSocket(new URL(live, location.href.replace(/^http/, "ws")));
+  socket.onopen = () => {
+    wait = FIRST_WAIT;
+    say(true);
+    if (cut) tell("live:back", {}, QUICK);
+    cut = false;
+  };
+  socket.onmessage = (message) => nudged(JSON.parse(message.data));
+  socket.onclose = (close) => {
+    if (close.code === REMOVED) {
+      location.assign("/");
+      return;
+    }
+    cut = true;
+    say(false);
+    again = setTimeout(connect, wait * (0.5 + Math.random()));
+    wait = Math.min(wait * 2, LONGEST_WAIT);
+  };
+}
+
+if (live) {
+  connect();
+  // Back from sleep or from a cut network: do not wait for the timer.
+  const hurry = () => {
+    if (!again || document.hidden) return;
+    wait = FIRST_WAIT;
+    connect();
+  };
+  addEventListener("online", hurry);
+  document.addEventListener("visibilitychange", hurry);
+  document.addEventListener("htmx:load", () => { if (connected !== null) say(connected); });
+}
