@@ -2,4 +2,8 @@
 
 from typing import Any
 
-sockets: list[Any] = []
+from django.urls import path
+
+from runs.consumers import LogConsumer
+
+sockets: list[Any] = [path("ws/w/<str:workspace>/runs/<str:run_id>/log/", LogConsumer.as_asgi())]  # type: ignore[arg-type]

@@ -1,0 +1,184 @@
+"""A run's log over a websocket: its bytes from an offset on, exactly, as they come.
+
+Binary frames carry the log and nothing else: each continues where the last one ended. Text frames are JSON and
+carry what is said about it:
+
+- {"from": 0, "size": 1200, "ended": false, "lines_before": 0}: the next byte sent is number `from`. Sent first,
+  and again when the log was cut shorter than what was sent. `lines_before` null: it follows once counted.
+- {"reason": …, "groups": [{"attempt": 1, "streams": […]}]}: why the run waits, and the logs it has by now.
+- {"ended": true, "size": 48120332, "sha256": …}: nothing more will be written, and all of it was sent.
+
+A page says {"at": 262144}, how far it has come with what it was sent; a page that falls behind waits for itself.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.db import database_sync_to_async
+from channels.exceptions import DenyConnection
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+from compute import logs
+from runs.feeds import LogFeed, watching
+from runs.models import Run
+from runs.streams import LogStream, stream_of, streams_of
+from studio.consumers import workspace_for
+
+FRAME = 256 * 1024  # bytes at most; half the server's work of 64 KiB
+WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
+WHOLE = 20 * 1024 * 1024  # a larger log is opened at its end
+TAIL = 1024 * 1024  # bytes of it
+CHECK_SECONDS = 5.0  # between two looks at whether it has ended, should a nudge get lost
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the database says of the log and its run."""
+
+    stream: LogStream
+    news: dict[str, Any]  # for the page: "reason", "groups"
+
+
+class LogConsumer(AsyncJsonWebsocketConsumer):
+    """Send one log of one run to one page. The database is asked at the door, and after nudges; never per byte."""
+
+    async def connect(self) -> None:
+        self.tasks: list[asyncio.Task[None]] = []
+        self.groups = []
+        self.user, where = self.scope["user"], self.scope["url_route"]["kwargs"]
+        asked = {name: values[-1] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()}
+        self.workspace_name, self.run_id, self.stream = where["workspace"], where["run_id"], asked.get("stream", "")
+        after = asked.get("after")
+        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 16):
+            raise DenyConnection
+        facts = await self.ask()
+        if facts is None:
+            raise DenyConnection
+        self.facts, self.nudged = facts, asyncio.Event()
+        self.at = 0  # how far the page has come
+        self.came_on = asyncio.Event()
+        self.groups = [self.group]
+        await self.channel_layer.group_add(self.group, self.channel_name)
+        await self.accept()
+        self.tasks = [asyncio.create_task(self.until_cut(after)), asyncio.create_task(self.keep_asking())]
+
+    async def ask(self) -> Facts | None:
+        """Ask the database; None when the person may not look, or there is no such log."""
+        return await database_sync_to_async(self._ask, thread_sensitive=False)()
+
+    def _ask(self) -> Facts | None:
+        workspace = workspace_for(self.user, self.workspace_name)
+        if workspace is None:
+            return None
+        run = Run.objects.for_user(self.user).filter(workspace=workspace, run_id=self.run_id).first()
+        stream = stream_of(run, self.stream) if run else None
+        if run is None or stream is None:
+            return None
+        self.group, self.run_pk = workspace.group, run.pk
+        news = {"reason": run.reason, "status": run.status, "groups": [asdict(group) for group in streams_of(run)]}
+        return Facts(stream, news)
+
+    async def until_cut(self, after: str | None) -> None:
+        """Pump until the page is gone; a socket that closes under a frame is no error."""
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the server's word for "closed already"
+            await self.send_json(self.facts.news)
+            with watching(self.facts.stream.key or "none") as feed:
+                await self.pump(feed, after)
+
+    async def pump(self, feed: LogFeed, after: str | None) -> None:
+        """Send the log from where the page asks on. A frame is read only when the one before has left."""
+        ends = asyncio.create_task(self.say_the_end(feed))
+        self.tasks.append(ends)
+        size = feed.size
+        sent = int(after) if after is not None else (0 if size <= WHOLE else size - TAIL)
+        await self.begin(sent if sent <= size else 0, size)
+        while True:
+            size = await feed.beyond(self.sent)
+            if size < self.sent:  # cut: what the page has is no longer what there is
+                await self.begin(0, size)
+                continue
+            while self.sent - self.at >= WINDOW:
+                self.came_on.clear()
+                await self.came_on.wait()
+            # The page cache answers: what is followed was just written. No thread, which slow queries could take.
+            frame = logs.read(feed.key, self.sent, FRAME)
+            if not frame:
+                await asyncio.sleep(0.02)
+                feed.look()
+                continue
+            self.sent += len(frame)
+            await self.send(bytes_data=frame)
+
+    async def begin(self, start: int, size: int) -> None:
+        """Say where the next byte stands."""
+        self.sent = self.at = start
+        await self.send_json(
+            {
+                "from": start,
+                "size": size,
+                "ended": self.facts.stream.ended,
+                "lines_before": 0 if start == 0 else None,
+            }
+        )
+        if start:
+            self.tasks.append(asyncio.create_task(self.count(start)))
+
+    async def count(self, start: int) -> None:
+        """Number the lines of a log that is not sent from its beginning."""
+        with contextlib.suppress(OSError, RuntimeError):
+            lines = await asyncio.to_thread(logs.lines_before, self.facts.stream.key, start)
+            await self.send_json({"lines_before": lines, "of": start})
+
+    async def say_the_end(self, feed: LogFeed) -> None:
+        """Once nothing more will be written and all is sent, say so, with the log's digest; again if more came."""
+        said = -1
+        with contextlib.suppress(OSError, RuntimeError):
+            while True:
+                if self.facts.stream.ended and hasattr(self, "sent") and said != self.sent == feed.look():
+                    said = self.sent
+                    key = self.facts.stream.key
+                    digest = await asyncio.to_thread(logs.sha256, key, said) if key else ""
+                    await self.send_json({"ended": True, "size": said, "sha256": digest})
+                await asyncio.sleep(0.05 if said < 0 else 1.0)
+
+    async def keep_asking(self) -> None:
+        """Look at the run again after a nudge, and every few seconds in case one was lost."""
+        with contextlib.suppress(OSError, RuntimeError):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.nudged.wait(), CHECK_SECONDS)
+                self.nudged.clear()
+                facts = await self.ask()
+                if facts is None:
+                    await self.close(code=4403)
+                    return
+                news, self.facts = facts.news != self.facts.news, facts
+                if news:
+                    await self.send_json(facts.news)
+
+    async def nudge(self, message: dict[str, Any]) -> None:
+        """Hear that something of the workspace moved."""
+        event, facts = message["event"], message["facts"]
+        if event == "members:moved" or (event == "run:moved" and facts.get("id") == self.run_pk):
+            self.nudged.set()
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """Hear how far the page has come."""
+        at = content.get("at") if isinstance(content, dict) else None
+        if isinstance(at, int) and self.at < at <= getattr(self, "sent", 0):
+            self.at = at
+            self.came_on.set()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """Hang up on what is not JSON: our pages do not send it."""
+        try:
+            await super().receive(text_data=text_data, **kwargs)
+        except ValueError:
+            await self.close(code=4400)
+
+    async def disconnect(self, code: int) -> None:
+        for task in self.tasks:
+            task.cancel()
