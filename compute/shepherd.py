@@ -1,0 +1,536 @@
+"""Stand over one program of a run: start it, watch it, end all that came of it, and write down how it went.
+
+A script of its own, started by `compute.processes` as `python -I -S shepherd.py FOLDER [sweep]`: standard library
+only, few imports, nothing of the studio. It lives in its own session and outlives whoever started it. All it knows
+is in FOLDER, and all it says goes there, each file whole or not at all:
+
+    spec.json      in: what to start (see `compute.processes.ProcessSpec`)
+    end.json       in: {"reason"}; its being there is the order to end
+    pid.json       out: {"pid", "start_time", "boot_id", "program": null | {"pid", "start_time"}, "started_at"}
+    usage.json     out: {"cpu_percent", "memory_bytes", "at"}, about every second
+    exit.json      out: {"code", "reason", "detail", "started_at", "ended_at", "peak_memory_bytes", "receipt"}
+    shepherd.log   out: what went wrong with the shepherd itself
+
+With `sweep` it ends what is left of a program whose own shepherd is gone.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from typing import Any, NamedTuple, NoReturn
+
+TICK = 0.25  # seconds between two looks at the memory
+USAGE_EVERY = 1.0  # seconds
+PATIENCE = 0.2  # seconds that what a program leaves behind has to end by itself
+GIVE_UP_AFTER = 30.0  # seconds of KILL; what is left then is stuck in the kernel, and dies when that lets go
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
+WATCHED = {signal.SIGCHLD, signal.SIGTERM}
+
+
+class Process(NamedTuple):
+    """One process as /proc showed it."""
+
+    pid: int
+    parent: int
+    start_time: int  # ticks since boot: with the pid, it names one process for as long as the machine is up
+    cpu_ticks: int  # its own and those of its children that are gone
+    memory_bytes: int  # resident, shared pages included
+    is_zombie: bool
+
+
+def read(path: str) -> bytes:
+    """Return a file's bytes, or none where it cannot be read (any more)."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        pieces = []
+        while piece := os.read(fd, 65536):
+            pieces.append(piece)
+        return b"".join(pieces)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Return a file's JSON object; a file that is cut, strange or absent is an empty one."""
+    try:
+        value = json.loads(read(path))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(path: str, value: dict[str, Any], *, lasting: bool = False, once: bool = False) -> bool:
+    """Write a file whole or not at all; say whether it was written, which `once` leaves to the first who tries.
+
+    `lasting`: through a loss of power, too.
+    """
+    scratch = f"{path}.{os.getpid()}.{time.monotonic_ns()}"
+    fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="ascii") as file:
+        json.dump(value, file)
+        if lasting:
+            file.flush()
+            os.fsync(fd)
+    if not once:
+        os.replace(scratch, path)  # noqa: PTH105 - pathlib would cost 5 ms of every start
+        return True
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(scratch)  # noqa: PTH108
+    return True
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine."""
+    return read("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def look_at(pid: int) -> Process | None:
+    """Return what /proc says of a process, or None when there is no such one."""
+    # The name in parentheses is the program's own choice and may hold anything, ")" too.
+    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if len(fields) < 22:
+        return None
+    threads = int(fields[17])
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        start_time=int(fields[19]),
+        cpu_ticks=sum(map(int, fields[11:15])),
+        memory_bytes=int(fields[21]) * PAGE,
+        is_zombie=fields[0] in b"ZX" and threads <= 1,  # a main thread may end before the others
+    )
+
+
+def tagged(tag: str, name: str) -> list[Process]:
+    """Return the living processes that carry the run's tag and the control folder's name in their environment."""
+    wanted = {f"STUDIO_RUN_ID={tag}".encode(), f"STUDIO_CONTROL={name}".encode()}
+    found = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if entry.isdecimal() and wanted <= set(read(f"/proc/{entry}/environ").split(b"\0")):
+            process = look_at(int(entry))
+            if process and not process.is_zombie:
+                found.append(process)
+    return found
+
+
+def descendants(pid: int) -> list[Process]:
+    """Return the processes below `pid`, parents first, zombies too."""
+    found: dict[int, Process] = {}
+    ahead = [pid]
+    if not os.path.exists(f"/proc/{pid}/task/{pid}/children"):  # noqa: PTH110
+        return _descendants_by_parent(pid)
+    while ahead:
+        one = ahead.pop()
+        try:
+            threads = os.listdir(f"/proc/{one}/task")  # noqa: PTH208
+        except OSError:
+            continue
+        for thread in threads:
+            for child in map(int, read(f"/proc/{one}/task/{thread}/children").split()):
+                process = None if child in found else look_at(child)
+                if process:
+                    found[child] = process
+                    ahead.append(child)
+    return list(found.values())
+
+
+def _descendants_by_parent(pid: int) -> list[Process]:
+    """Return the same on a kernel that lists no children, from every process of the machine."""
+    children: dict[int, list[Process]] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        process = look_at(int(entry)) if entry.isdecimal() else None
+        if process:
+            children.setdefault(process.parent, []).append(process)
+    found, ahead = [], [pid]
+    while ahead:
+        below = children.pop(ahead.pop(), [])
+        found += below
+        ahead += [process.pid for process in below]
+    return found
+
+
+def proportional(process: Process) -> int:
+    """Return a process's memory with shared pages split between those who share them. Slow for a large process."""
+    for line in read(f"/proc/{process.pid}/smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    return process.memory_bytes
+
+
+def send(process: Process, number: int) -> bool:
+    """Signal exactly this process, never another that got its pid; say whether it was there."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel before 5.3
+        fd = -1
+    try:
+        now = look_at(process.pid)
+        if now is None or now.is_zombie or now.start_time != process.start_time:
+            return False
+        if fd >= 0:
+            signal.pidfd_send_signal(fd, number)
+        else:
+            os.kill(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    return True
+
+
+def command_of(process: Process) -> str:
+    """Return a process's command line for people, cut to 200 characters."""
+    command = read(f"/proc/{process.pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
+    command = command or b"[" + read(f"/proc/{process.pid}/comm").strip() + b"]"
+    return command.decode(errors="replace")[:200]
+
+
+def at(moment: float) -> str:
+    """Return a moment in ISO 8601, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e6):06d}+00:00"
+
+
+def of_gigabytes(used: int, limit: int) -> str:
+    """Return "used 7.1 of 7 GB", in megabytes below one gigabyte; never a number that hides the excess."""
+    unit, name = (2**30, "GB") if limit >= 2**30 else (2**20, "MB")
+    most = limit / unit
+    digits = 1 if round(used / unit, 1) > round(most, 1) else 3
+    return f"used {used / unit:.{digits}f} of {most:.{digits}f}".replace(f".{'0' * digits}", "") + f" {name}"
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of every descendant whose own parent ends; say whether the kernel agreed."""
+    try:
+        import _ctypes  # ctypes without its types: 5 ms less of every start
+
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 2), "prctl")  # type: ignore[arg-type]  # None: this process
+        return int(_ctypes.call_function(prctl, (36, 1, 0, 0, 0))) == 0  # PR_SET_CHILD_SUBREAPER
+    except (ImportError, AttributeError, OSError):
+        return False
+
+
+class Shepherd:
+    """One program, what came of it, and what is written down about it."""
+
+    def __init__(self, folder: str) -> None:
+        self.name = os.path.basename(folder)  # noqa: PTH119
+        self.spec = read_json("spec.json")
+        me = look_at(os.getpid())
+        self.me: dict[str, Any] = {
+            "pid": os.getpid(),
+            "start_time": me.start_time if me else 0,
+            "boot_id": boot_id(),
+        }
+        self.adopts = adopt_orphans()
+        self.main = 0
+        self.code: int | None = None
+        self.has_children = False
+        self.started = self.deadline = 0.0
+        self.peak = 0
+        self.tree: list[Process] = []
+        self.walk_seconds = self.walked = 0.0
+        self.shared_bytes, self.weigh_again = 0, 0.0
+        self.used = (0.0, 0)  # when, CPU ticks of the tree until then
+        self.signalled: list[dict[str, Any]] = []
+        self.receipt: dict[str, Any] = {}
+
+    # Starting
+
+    def claim(self) -> bool:
+        """Take the folder; False when another shepherd has it already: then the program is started."""
+        return write_json("pid.json", self.me | {"program": None, "started_at": None}, once=True)
+
+    def start(self) -> str | None:
+        """Start the program; return what went wrong, or None."""
+        output = os.open(self.spec["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        told, tells = os.pipe()
+        self.main = os.fork()
+        if self.main == 0:
+            self._become_the_program(output, tells)
+        self.has_children = True
+        os.close(tells)
+        with os.fdopen(told, "rb") as pipe:
+            failure = pipe.read()  # ends when the program is there, for the pipe closes on exec
+        self.started = time.time()
+        if failure:
+            os.waitpid(self.main, 0)
+            self.has_children = False
+            number, _, what = failure.partition(b" ")
+            self.code = 127 if int(number) == 2 else 126  # as a shell has it
+            problem = f"{what.decode(errors='surrogateescape')}: {os.strerror(int(number))}"
+            os.write(output, f"studio: cannot start {problem}\n".encode(errors="surrogateescape"))
+            os.close(output)
+            return problem.encode(errors="replace").decode()
+        os.close(output)
+        program = look_at(self.main)
+        self.deadline = time.monotonic() + (self.spec.get("max_seconds") or float("inf"))
+        known = {"pid": self.main, "start_time": program.start_time if program else 0}
+        self._keep("pid.json", self.me | {"program": known, "started_at": at(self.started)})
+        return None
+
+    def _become_the_program(self, output: int, tells: int) -> NoReturn:
+        """Turn this fork into the program, with what its spec gives it and nothing else."""
+        spec = self.spec
+        doing = "the program"
+        try:
+            os.setsid()
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            for number in range(1, signal.NSIG):  # an ignored signal would stay ignored
+                try:
+                    signal.signal(number, signal.SIG_DFL)
+                except (OSError, ValueError):
+                    continue
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            try:
+                fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+                os.write(fd, b"500")  # when the machine runs out of memory, runs go before the studio
+                os.close(fd)
+            except OSError:
+                pass
+            os.nice(spec["nice"])
+            if spec["cpus"]:
+                doing = f"on CPUs {spec['cpus']}"
+                os.sched_setaffinity(0, spec["cpus"])
+            doing = f"in {spec['cwd']}"
+            os.chdir(spec["cwd"])
+            doing = spec["argv"][0]
+            env = spec["env"] | {"STUDIO_RUN_ID": spec["tag"], "STUDIO_CONTROL": self.name}
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execvpe(spec["argv"][0], spec["argv"], env)  # noqa: S606 - there is no shell, and that is the point
+        except OSError as exc:
+            os.write(tells, f"{exc.errno or 5} {doing}".encode(errors="surrogateescape"))
+        except BaseException as exc:  # a NUL byte in an argument, a wrong type: nothing may run on in this fork
+            os.write(tells, f"22 {doing} ({exc})".encode(errors="replace"))
+        os._exit(127)
+
+    # Watching
+
+    def watch(self) -> tuple[str, str]:
+        """Wait until the program ends or must end; return the reason and a detail for people."""
+        ceiling = self.spec.get("memory_bytes")
+        usage_at = time.monotonic()
+        while True:
+            if os.path.exists("end.json"):  # noqa: PTH110
+                return read_json("end.json").get("reason") or "canceled", ""
+            now = time.monotonic()
+            if now >= self.deadline:
+                return "duration", f"ran for its maximum of {self.spec['max_seconds']:g} s"
+            memory = self.measure(now, ceiling)
+            if ceiling and memory > ceiling:
+                return "memory", of_gigabytes(memory, ceiling)
+            if now >= usage_at:
+                self.write_usage(now, memory)
+                usage_at = now + USAGE_EVERY
+            told = self.rest(min(TICK if ceiling else USAGE_EVERY, self.deadline - now))
+            if self.code is not None:
+                return "exited", f"ended by {signal_name(-self.code)}" if self.code < 0 else ""
+            if told and not os.path.exists("end.json"):  # noqa: PTH110
+                return "lost", "was told to end from outside the studio, as when the machine shuts down"
+
+    def rest(self, seconds: float) -> bool:
+        """Wait for a child to end, an order or the time; bury the dead; say whether it was the order."""
+        told = signal.sigtimedwait(WATCHED, max(0.0, seconds))
+        self.reap()
+        return bool(told and told.si_signo == signal.SIGTERM)
+
+    def reap(self) -> None:
+        """Bury the dead; note the program's exit code, and whether anybody is left."""
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.has_children = False
+                return
+            if pid == 0:
+                self.has_children = True
+                return
+            self.peak = max(self.peak, used.ru_maxrss * 1024)
+            if pid == self.main:
+                self.code = os.waitstatus_to_exitcode(status)
+
+    def measure(self, now: float, ceiling: int | None) -> int:
+        """Return the bytes of memory the tree uses.
+
+        Resident memory is cheap to read and counts shared pages once a process, so it is never too low: the exact
+        figure is asked for only where it matters, and seldom where it is slow.
+        """
+        if self.walk_seconds < 0.002 or now - self.walked >= USAGE_EVERY:
+            self.tree = descendants(os.getpid())
+            self.walked, self.walk_seconds = now, time.monotonic() - now
+        else:
+            self.tree = [process for known in self.tree if (process := look_at(known.pid))]
+        resident = sum(process.memory_bytes for process in self.tree)
+        if len(self.tree) == 1:
+            memory = resident
+        else:
+            memory = max(0, resident - self.shared_bytes)
+            if now >= self.weigh_again or (ceiling and memory > ceiling):
+                memory = sum(map(proportional, self.tree))
+                self.shared_bytes = max(0, resident - memory)
+                self.weigh_again = now + max(USAGE_EVERY, 100 * (time.monotonic() - now))
+        self.peak = max(self.peak, memory)
+        return memory
+
+    def write_usage(self, now: float, memory: int) -> None:
+        """Write what the tree uses: CPU in percent of one CPU since the last time, memory in bytes."""
+        gone = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ticks = sum(process.cpu_ticks for process in self.tree) + int((gone.ru_utime + gone.ru_stime) * TICKS)
+        since, before = self.used
+        percent = max(0.0, (ticks - before) / TICKS / (now - since) * 100) if since else 0.0
+        self.used = (now, ticks)
+        self._keep("usage.json", {"cpu_percent": round(percent, 1), "memory_bytes": memory, "at": at(time.time())})
+
+    # Ending
+
+    def left(self) -> list[Process]:
+        """Return the living processes that came of the program."""
+        self.reap()
+        found = {process.pid: process for process in descendants(os.getpid()) if not process.is_zombie}
+        if not self.adopts or not self.has_children:  # no child is proof where orphans come here; else look around
+            found |= {process.pid: process for process in tagged(self.spec.get("tag", ""), self.name)}
+        return list(found.values())
+
+    def signal_all(self, processes: list[Process], number: signal.Signals) -> None:
+        """Signal each process, once, and write it on the receipt."""
+        done = {(entry["pid"], entry["signal"]) for entry in self.signalled}
+        for process in processes:
+            command = command_of(process)
+            if send(process, number) and (process.pid, number.name) not in done:
+                self.signalled.append({"pid": process.pid, "command": command, "signal": number.name})
+
+    def end_tree(self, grace: float) -> None:
+        """TERM to all that came of the program, KILL after `grace` seconds, and look until nothing is left."""
+        self.receipt = {"signalled": self.signalled, "left": [], "term_at": None, "kill_at": None, "empty_at": None}
+        left = self.left()
+        if grace > 0 and left:
+            self.receipt["term_at"] = at(time.time())
+            self.signal_all(left, signal.SIGTERM)
+            until, pause = time.monotonic() + grace, 0.01
+            while (left := self.left()) and (now := time.monotonic()) < until:
+                self.rest(min(pause, until - now))
+                pause = min(pause * 1.5, 0.25)
+        until, pause, rounds = time.monotonic() + GIVE_UP_AFTER, 0.001, 0
+        while left and time.monotonic() < until:
+            self.receipt["kill_at"] = self.receipt["kill_at"] or at(time.time())
+            if rounds >= 3:  # they fork faster than they die: first all stand still
+                for process in left:
+                    send(process, signal.SIGSTOP)
+            self.signal_all(left, signal.SIGKILL)
+            self.rest(pause)
+            pause, rounds = min(pause * 1.5, 0.1), rounds + 1
+            left = self.left()
+        self.receipt["left"] = [{"pid": process.pid, "command": command_of(process)} for process in left]
+        if not left:
+            self.receipt["empty_at"] = at(time.time())
+
+    def end(self, reason: str, detail: str) -> None:
+        """End what is left of the tree, and write down how it went."""
+        ended = time.time()
+        if reason == "exited":
+            until = time.monotonic() + PATIENCE
+            while self.has_children and time.monotonic() < until:
+                self.rest(0.01)
+        # Memory goes on growing while a program cleans up, and it is the machine's: there is no grace for that.
+        self.end_tree(0.0 if reason == "memory" else self.spec.get("grace_seconds", 10.0))
+        self.write_exit(reason, detail, ended if reason == "exited" else time.time())
+
+    def write_exit(self, reason: str, detail: str, ended: float) -> None:
+        """Write exit.json, the last word; on a full disk, when there is room again."""
+        word = {
+            "code": self.code,
+            "reason": reason,
+            "detail": detail,
+            "started_at": at(self.started) if self.started else None,
+            "ended_at": at(ended),
+            "peak_memory_bytes": self.peak,
+            "receipt": self.receipt,
+        }
+        while not self._keep("exit.json", word, lasting=True):
+            if not os.path.exists("spec.json"):  # noqa: PTH110 - the folder was removed: nobody will ask
+                return
+            time.sleep(1)
+        for name in ("usage.json", "sweep.json"):
+            try:
+                os.unlink(name)  # noqa: PTH108
+            except OSError:
+                continue
+
+    def _keep(self, path: str, value: dict[str, Any], *, lasting: bool = False) -> bool:
+        try:
+            return write_json(path, value, lasting=lasting)
+        except OSError as exc:
+            print(f"{path}: {exc}", file=sys.stderr, flush=True)
+            return False
+
+    # The two things it does
+
+    def run(self) -> None:
+        """Start the program and stay until nothing of it is left."""
+        if not self.claim():
+            return
+        if os.path.exists("end.json"):  # noqa: PTH110
+            self.write_exit(read_json("end.json").get("reason") or "canceled", "ended before it started", time.time())
+            return
+        try:
+            problem = self.start()
+        except (OSError, KeyError, TypeError) as exc:  # the log cannot be opened; the spec is no spec
+            problem = f"{type(exc).__name__}: {exc}"
+        if problem:
+            self.write_exit("not_started", f"cannot start {problem}", time.time())
+            return
+        self.end(*self.watch())
+
+    def sweep(self) -> None:
+        """End what is left of a program whose shepherd is gone; its exit code is lost."""
+        self.adopts = False  # what another left came to init, not here
+        write_json("sweep.json", self.me)
+        self.end_tree(self.spec.get("grace_seconds", 10.0))
+        if not os.path.exists("exit.json"):  # noqa: PTH110
+            reason = read_json("end.json").get("reason") or "canceled"
+            self.write_exit(reason, "its shepherd was gone, so its exit code is not known", time.time())
+
+
+def signal_name(number: int) -> str:
+    """Return "SIGKILL" for 9; a number without a name as it is."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def main(folder: str, mode: str = "run") -> None:
+    """Do the shepherd's work in `folder`."""
+    # The starter has TERM ignored until here; an order that came before is in end.json.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, WATCHED)
+    for number in WATCHED:
+        signal.signal(number, signal.SIG_DFL)
+    os.closerange(3, 1 << 20)  # whatever the starter had open
+    os.chdir(folder)
+    shepherd = Shepherd(folder)
+    if mode == "sweep":
+        shepherd.sweep()
+    else:
+        shepherd.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
