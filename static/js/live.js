@@ -26,6 +26,8 @@ function nudged({ event, ...facts }) {
   if (facts.id !== undefined) {
     const [kind, what] = event.split(":");
     tell(`${kind}-${facts.id}:${what}`, facts, QUICK);
+    // What runs and waits on a target is shown with it.
+    if (kind === "run" && facts.target) tell(`target-${facts.target}:moved`, { id: facts.target }, QUICK);
   }
   tell(event, facts, QUICK);
   tell(`${event}-slow`, facts, SLOW);
