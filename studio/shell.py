@@ -1,19 +1,31 @@
 """The frame around every page, home and search: what looks at both apps at once."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import Count, IntegerField, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Subquery, TextField, Value, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
+from compute import listing
 from compute.models import ComputeTarget
 from runs.models import Experiment, Run
-from studio.http import StudioRequest
+from runs.states import FINAL, WAITING, RunStatus
+from studio.http import StudioRequest, wants_partial
 from studio.people.models import Membership, Workspace
+
+SHOWN_ON_HOME = 6  # of each list
+LATELY = timedelta(days=7)
+FOUND_AS_YOU_TYPE = 5  # of each kind
+FOUND = 50
 
 
 class Frame:
@@ -23,9 +35,26 @@ class Frame:
         self.request = request
 
     @property
+    def is_signed_in(self) -> bool:
+        user = getattr(self.request, "user", None)
+        return user is not None and bool(user.is_authenticated)
+
+    @property
+    def layout(self) -> str:
+        """Return the template that an error's page extends: with the frame, or without for a visitor."""
+        return "base.html" if self.is_signed_in else "plain.html"
+
+    @property
     def theme(self) -> str:
         """Return "light", "dark" or "system"."""
         return str(getattr(getattr(self.request, "user", None), "theme", "system"))
+
+    @property
+    def came_from(self) -> str:
+        """Return the page of ours that the request came from, or the start."""
+        page = self.request.headers.get("Referer", "")
+        ours = url_has_allowed_host_and_scheme(page, {self.request.get_host()}, require_https=self.request.is_secure())
+        return page if ours else "/"
 
     @cached_property
     def workspaces(self) -> list[Workspace]:
@@ -37,20 +66,20 @@ class Frame:
         space: Workspace | None = getattr(self.request, "workspace", None)
         if space is None:
             return {}
-        counted = {
-            "active_runs": Run.objects.active().filter(workspace=space, archived_at=None),
-            "experiments": Experiment.objects.filter(workspace=space, archived_at=None),
-            "targets": ComputeTarget.objects.existing().filter(workspace=space),
-            "members": Membership.objects.filter(workspace=space),
+        counted: dict[str, QuerySet[Any]] = {
+            "active_run_count": Run.objects.active().filter(workspace=space, archived_at=None),
+            "experiment_count": Experiment.objects.filter(workspace=space, archived_at=None),
+            "target_count": ComputeTarget.objects.existing().filter(workspace=space),
+            "member_count": Membership.objects.filter(workspace=space),
         }
-        return Workspace.objects.filter(pk=space.pk).values(
-            **{name: Coalesce(Subquery(_count(rows), output_field=IntegerField()), 0) for name, rows in counted.items()}
-        )[0]
+        numbers = {name: Coalesce(Subquery(_count(rows)), 0) for name, rows in counted.items()}
+        return Workspace.objects.filter(pk=space.pk).values(**numbers).get()
 
 
 def _count(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Return `rows` as a query of their number, to stand inside another."""
-    return rows.order_by().annotate(_all=Value(1)).values("_all").annotate(_n=Count("pk")).values("_n")
+    number = Count("pk", output_field=IntegerField())
+    return rows.order_by().annotate(_all=Value(1)).values("_all").annotate(_n=number).values("_n")
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -76,11 +105,93 @@ def start(request: StudioRequest) -> HttpResponse:
     return redirect("home", workspace=chosen.name)
 
 
+@dataclass(frozen=True)
+class Work:
+    """Home's lists of runs: each its first few, and how many there are."""
+
+    running: list[Run]
+    waiting: list[Run]
+    failed: list[Run]
+    counts: dict[str, int]
+    has_runs: bool
+    has_success: bool
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "Work":
+        runs = Run.objects.filter(workspace=workspace, archived_at=None)
+        lately = timezone.now() - LATELY
+        is_running = ~Q(status__in=[*WAITING, *FINAL])
+        is_waiting, has_failed = Q(status__in=WAITING), Q(status=RunStatus.FAILED, ended_at__gte=lately)
+        shown = runs.select_related("experiment", "submitted_by", "target")
+        return cls(
+            running=list(shown.filter(is_running).order_by("-created_at")[:SHOWN_ON_HOME]),
+            waiting=list(shown.filter(is_waiting).order_by("created_at")[:SHOWN_ON_HOME]),
+            failed=list(shown.filter(has_failed).order_by("-ended_at")[:SHOWN_ON_HOME]),
+            counts=runs.aggregate(
+                running=Count("pk", filter=is_running),
+                waiting=Count("pk", filter=is_waiting),
+                failed=Count("pk", filter=has_failed),
+            ),
+            has_runs=Run.objects.filter(workspace=workspace).exists(),
+            has_success=Run.objects.filter(workspace=workspace, status=RunStatus.COMPLETED).exists(),
+        )
+
+
+def compute_rows(workspace: Workspace) -> list[listing.Row]:
+    """Return the targets that home shows: those with something going on first, then by name."""
+    busy = Count("jobs", filter=~Q(jobs__state="Ended"))
+    found = ComputeTarget.objects.existing().filter(workspace=workspace).annotate(busy=busy)
+    return listing.rows(list(found.order_by("-busy", "name").values_list("pk", flat=True)[:SHOWN_ON_HOME]))
+
+
 @require_safe
 def home(request: StudioRequest) -> HttpResponse:
-    return render(request, "home.html")
+    """Show what runs, what waits and why, what failed lately, and compute at a glance; ?part= refreshes one of them."""
+    space, part = request.workspace, request.GET.get("part") if wants_partial(request) else None
+    if part == "nav":
+        return render(request, "_nav.html", {"nav": request.GET.get("nav", ""), "partial": True})
+    facts: dict[str, Any] = {"nav": "home"}
+    if part != "compute":
+        facts["work"] = Work.of(space)
+    if part != "work":
+        facts["rows"] = compute_rows(space)
+    if part is None and not facts["work"].has_success:
+        facts["has_cluster"] = ComputeTarget.objects.existing().filter(workspace=space).exclude(kind="local").exists()
+    template = {"work": "_home_work.html", "compute": "_home_compute.html"}.get(part or "", "home.html")
+    return render(request, template, facts)
 
 
 @require_safe
 def search(request: StudioRequest) -> HttpResponse:
-    return render(request, "search.html")
+    """Find targets, runs and experiments of the workspace by name, id or tag; a few of each as one types."""
+    text = request.GET.get("q", "").strip()[:100]
+    found = find(request.workspace, text, FOUND_AS_YOU_TYPE if wants_partial(request) else FOUND)
+    template = "_search_results.html" if wants_partial(request) else "search.html"
+    return render(request, template, {"q": text, "found": found, "any": any(found.values())})
+
+
+def find(workspace: Workspace, text: str, most: int) -> dict[str, list[Any]]:
+    """Return up to `most` targets, runs and experiments that match; "key:value" or "key=value" asks for a tag."""
+    if not text:
+        return {"targets": [], "runs": [], "experiments": []}
+    targets = ComputeTarget.objects.existing().filter(workspace=workspace)
+    runs = Run.objects.filter(workspace=workspace).select_related("experiment", "submitted_by")
+    experiments = Experiment.objects.filter(workspace=workspace)
+    return {
+        "targets": list(_matching(targets, text, "name", "vm_size").order_by("_rank", "name")[:most]),
+        "runs": list(_matching(runs, text, "display_name", "run_id").order_by("_rank", "-created_at")[:most]),
+        "experiments": list(_matching(experiments, text, "name").order_by("_rank", "name")[:most]),
+    }
+
+
+def _matching(rows: QuerySet[Any], text: str, *fields: str) -> QuerySet[Any]:
+    """Return the rows whose fields or tags hold `text`, ranked 0 when the first field begins with it."""
+    wanted = Q(_tags__icontains=text)
+    for field in fields:
+        wanted |= Q(**{f"{field}__icontains": text})
+    key, mark, value = text.replace("=", ":", 1).partition(":")
+    if mark and key.strip() and "__" not in key:
+        rows = rows.alias(_value=KT(f"tags__{key.strip()}"))
+        wanted |= Q(_value=value.strip())
+    begins = Case(When(**{f"{fields[0]}__istartswith": text}, then=Value(0)), default=Value(1))
+    return rows.alias(_tags=Cast("tags", TextField())).filter(wanted).alias(_rank=begins)

@@ -1,5 +1,6 @@
 // Every behaviour that all pages share; each module finds its elements by their data- attributes.
 import "./switch.js";
+import "./submits.js";
 import "./notices.js";
 import "./menu.js";
 import "./dialog.js";

@@ -1,14 +1,18 @@
 """Verbs over people and workspaces; each writes down who did it."""
 
+import re
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from studio.errors import NotAllowedNow
 from studio.live import nudge
-from studio.people.models import Activity, Membership, User, Workspace
+from studio.people.models import Activity, Membership, SignInLink, User, Workspace
 from studio.people.permissions import Role
+
+INVITED_HOURS = 7 * 24
 
 
 def note(
@@ -66,7 +70,53 @@ def remove_member(workspace: Workspace, user: User, *, by: User) -> None:
     nudge(workspace.group, "members:moved", user=user.pk)
 
 
+@transaction.atomic
+def invite(workspace: Workspace, who: str, role: Role, *, by: User) -> tuple[User, str]:
+    """Make an account for `who`, a user name or an e-mail address, as a member; return it and its link's token."""
+    email = who if "@" in who else ""
+    person = User(username=_free_name(who.partition("@")[0]), email=email)
+    person.set_unusable_password()
+    person.save()
+    set_role(workspace, person, role, by=by)
+    return person, SignInLink.issue(person, hours=INVITED_HOURS)
+
+
+@transaction.atomic
+def invite_again(workspace: Workspace, person: User, *, by: User) -> str:
+    """Make a new link for one who never came, and end the older ones; return its token.
+
+    Raises NotAllowedNow for anybody else: an Owner must not become another person by a link.
+    """
+    if not person.was_invited_here(workspace):
+        raise NotAllowedNow(
+            _("%(user)s has signed in already.") % {"user": person.username},
+            _("Whoever runs the studio can make a link on its machine: python3 manage.py signinlink %(user)s")
+            % {"user": person.username},
+        )
+    SignInLink.objects.filter(user=person, used_at=None).delete()
+    note(workspace, by, "member.link", person, kind="member", name=person.username)
+    return SignInLink.issue(person, hours=INVITED_HOURS)
+
+
+def change_profile(person: User) -> None:
+    """Store what a person changed of their own account; a former address no longer signs in."""
+    with transaction.atomic():
+        person.save()
+        EmailAddress.objects.filter(user=person).exclude(email__iexact=person.email).delete()
+
+
+def _free_name(wanted: str) -> str:
+    """Return a user name like `wanted` that nobody has."""
+    base = re.sub(r"[^\w.+-]", "", wanted)[:140] or "member"
+    name, n = base, 1
+    while User.objects.filter(username__iexact=name).exists():
+        n += 1
+        name = f"{base}{n}"
+    return name
+
+
 def _keep_an_owner(workspace: Workspace, user: User) -> None:
+    Workspace.objects.select_for_update().get(pk=workspace.pk)  # two Owners may demote each other at once
     others = workspace.memberships.filter(role=Role.OWNER, user__is_active=True).exclude(user=user)
     if not others.exists():
         raise NotAllowedNow(

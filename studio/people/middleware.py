@@ -1,9 +1,10 @@
-"""Puts the workspace that the URL names on the request, for its members alone."""
+"""Puts the workspace that the URL names on the request, for its members alone, and speaks the person's language."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 
 from studio.errors import NotThere
 from studio.people.models import Membership
@@ -30,3 +31,17 @@ class WorkspaceInUrl:
         request.workspace = membership.workspace  # type: ignore[attr-defined]
         request.membership = membership  # type: ignore[attr-defined]
         request.session["workspace"] = membership.workspace.name
+
+
+class LanguageOfPerson:
+    """Speak the language of the person's profile, where it names one; else what the browser asked for stands."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        language = getattr(request.user, "language", "")
+        if language and translation.check_for_language(language):
+            translation.activate(language)
+            request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
+        return self.get_response(request)

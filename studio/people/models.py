@@ -38,6 +38,12 @@ class User(AbstractUser):
         words = (self.get_full_name() or self.username).replace(".", " ").replace("_", " ").split()
         return "".join(w[0] for w in words[:2]).upper() if len(words) > 1 else self.username[:2].upper()
 
+    def was_invited_here(self, workspace: "Workspace") -> bool:
+        """Say whether the account was made for `workspace` alone and has never been used."""
+        if self.last_login is not None or self.has_usable_password():
+            return False
+        return not self.memberships.exclude(workspace=workspace).exists()
+
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     def for_user(self, user: Any) -> "WorkspaceQuerySet":
@@ -54,7 +60,9 @@ class Workspace(models.Model):
     guid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     description = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-    members: models.ManyToManyField[User, "Membership"] = models.ManyToManyField(User, through="Membership", related_name="workspaces")
+    members: models.ManyToManyField[User, "Membership"] = models.ManyToManyField(
+        User, through="Membership", related_name="workspaces"
+    )
 
     objects = WorkspaceQuerySet.as_manager()
 
@@ -126,6 +134,16 @@ class SignInLink(models.Model):
         digest = hashlib.sha256(token.encode()).hexdigest()
         cls.objects.create(user=user, token_sha256=digest, expires_at=timezone.now() + timedelta(hours=hours))
         return token
+
+    @classmethod
+    def person_of(cls, token: str) -> User | None:
+        """Return whom a token would sign in, without using it up; None when it no longer works."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        fresh = cls.objects.filter(
+            token_sha256=digest, used_at=None, expires_at__gt=timezone.now(), user__is_active=True
+        )
+        link = fresh.select_related("user").first()
+        return link.user if link else None
 
     @classmethod
     def redeem(cls, token: str) -> User | None:

@@ -1,0 +1,160 @@
+"""Pages of people: their own, the members of a workspace, and signing in by a link."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import translation
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from studio.errors import NotThere
+from studio.http import StudioRequest
+from studio.people import actions
+from studio.people.forms import MemberForm, ProfileForm
+from studio.people.models import Membership, SignInLink, User
+from studio.people.permissions import TABLE, Right, Role, may, require
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@never_cache
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Offer to sign in; only the press of the button uses the link up, so that a preview of it does not."""
+    person = SignInLink.redeem(token) if request.method == "POST" else SignInLink.person_of(token)
+    if person is None or request.method != "POST":
+        status = 200 if person else 410
+        return render(request, "people/sign_in_by_link.html", {"person": person}, status=status)
+    login(request, person, backend=BACKEND)
+    return redirect("start" if person.has_usable_password() else "account_set_password")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def profile(request: StudioRequest) -> HttpResponse:
+    """Show and change one's own name, address, language and appearance."""
+    if request.method == "POST" and "next" in request.POST:
+        return _switch_theme(request)
+    person = User.objects.get(pk=request.user.pk)  # a form that is refused must not change what the frame shows
+    form = ProfileForm(request.POST or None, instance=person)
+    if request.method == "POST" and form.is_valid():
+        actions.change_profile(form.save(commit=False))
+        messages.success(request, _("Your profile is saved."))
+        return _remember_language(redirect("profile"), person)
+    facts = {
+        "form": form,
+        "nav": "settings",
+        "memberships": request.user.memberships.select_related("workspace").order_by("workspace__name"),
+    }
+    return render(request, "people/profile.html", facts, status=422 if form.is_bound else 200)
+
+
+def _switch_theme(request: StudioRequest) -> HttpResponse:
+    """Store the theme that the switch in the top bar chose, and go back to where it was pressed."""
+    theme = request.POST.get("theme", "")
+    if theme in User.Theme.values:
+        User.objects.filter(pk=request.user.pk).update(theme=theme)
+    if request.htmx:
+        return HttpResponse(status=204)
+    back = request.POST["next"]
+    ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    return redirect(back if ours else "start")
+
+
+def _remember_language(response: HttpResponse, person: User) -> HttpResponse:
+    """Keep the chosen language also for the pages before the next sign-in."""
+    if person.language and translation.check_for_language(person.language):
+        response.set_cookie(settings.LANGUAGE_COOKIE_NAME, person.language, max_age=365 * 86400, samesite="Lax")
+    else:
+        response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
+    return response
+
+
+@require_safe
+def members(request: StudioRequest) -> HttpResponse:
+    """Show who belongs to the workspace, as what, and what each role may do."""
+    return _members(request, MemberForm(request.workspace))
+
+
+def _members(request: StudioRequest, form: MemberForm, status: int = 200, **more: Any) -> HttpResponse:
+    people = request.workspace.memberships.select_related("user").order_by("user__username")
+    rights = [(words, [right in TABLE[role] for role in Role]) for right, words in rights_in_words().items()]
+    facts = {
+        "nav": "members",
+        "form": form,
+        "people": people,
+        "roles": Role.choices,
+        "role_labels": [role.label for role in Role],
+        "rights": rights,
+        "can_edit": may(request.user, Right.ASSIGN_ROLES, request.workspace),
+    }
+    return render(request, "people/members.html", facts | more, status=status)
+
+
+def rights_in_words() -> dict[Right, str]:
+    """Return every right as the table of roles names it."""
+    return {
+        Right.VIEW: _("See compute, experiments, runs, logs and outputs"),
+        Right.SUBMIT_RUN: _("Submit runs; tag and archive runs and experiments"),
+        Right.CANCEL_RUN: _("Cancel runs"),
+        Right.START_COMPUTE: _("Start and stop compute instances"),
+        Right.CREATE_COMPUTE: _("Create compute"),
+        Right.RESIZE_COMPUTE: _("Change scale and identity of compute, preempt nodes"),
+        Right.DELETE_COMPUTE: _("Delete compute"),
+        Right.ATTACH_COMPUTE: _("Attach and detach compute"),
+        Right.EDIT_WORKSPACE: _("Change the workspace"),
+        Right.ASSIGN_ROLES: _("Add and remove members, give roles"),
+    }
+
+
+@never_cache
+@require_POST
+def add_member(request: StudioRequest) -> HttpResponse:
+    """Add somebody known here, or make an account and show its link, once."""
+    require(request.user, Right.ASSIGN_ROLES, request.workspace)
+    form = MemberForm(request.workspace, request.POST)
+    if not form.is_valid():
+        return _members(request, form, status=422)
+    role = Role(form.cleaned_data["role"])
+    if form.person is not None:
+        actions.set_role(request.workspace, form.person, role, by=request.user)
+        messages.success(request, _("%(user)s is a member now.") % {"user": form.person.username})
+        return redirect("members", workspace=request.workspace.name)
+    person, token = actions.invite(request.workspace, form.cleaned_data["who"], role, by=request.user)
+    return _members(request, MemberForm(request.workspace), link=_address(token), invited=person)
+
+
+def _address(token: str) -> str:
+    return settings.PUBLIC_URL.rstrip("/") + reverse("sign_in_by_link", args=[token])
+
+
+@never_cache
+@require_POST
+def edit_member(request: StudioRequest, pk: int) -> HttpResponse:
+    """Give a member another role, take them out, or make a new link for one who has never signed in."""
+    require(request.user, Right.ASSIGN_ROLES, request.workspace)
+    member = Membership.objects.filter(workspace=request.workspace, pk=pk).select_related("user").first()
+    if member is None:
+        raise NotThere
+    person, wanted = member.user, request.POST.get("action")
+    if wanted == "remove":
+        actions.remove_member(request.workspace, person, by=request.user)
+        messages.success(request, _("%(user)s is no longer a member.") % {"user": person.username})
+        if person == request.user:
+            return redirect("start")
+    elif wanted == "link":
+        token = actions.invite_again(request.workspace, person, by=request.user)
+        return _members(request, MemberForm(request.workspace), link=_address(token), invited=person)
+    elif request.POST.get("role") in Role.values:
+        role = Role(request.POST["role"])
+        actions.set_role(request.workspace, person, role, by=request.user)
+        messages.success(request, _("%(user)s is %(role)s now.") % {"user": person.username, "role": role.label})
+    return redirect("members", workspace=request.workspace.name)

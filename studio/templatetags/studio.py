@@ -105,7 +105,7 @@ def may_i(context: RequestContext, right: str) -> bool:
 
 @register.simple_tag(takes_context=True)
 def needs(context: RequestContext, right: str) -> SafeString | str:
-    """Disable the button it stands in, with the roles that may, unless the person has `right`: <button {% needs "run.cancel" %}>."""
+    """Disable the button it stands in unless the person has `right`, and say who does: <button {% needs "run.cancel" %}>."""
     if may_i(context, right):
         return ""
     return format_html('disabled aria-disabled="true" title="{}" data-needs', needed(Right(right)))
