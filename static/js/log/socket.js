@@ -1,0 +1,54 @@
+// The socket that brings a log: it goes on from the page's own byte after every cut, and says how far the page has come.
+const FIRST_WAIT = 100, LONGEST_WAIT = 10_000; // ms before connecting again
+const SAY_EVERY = 512 * 1024; // bytes
+const REMOVED = 4403;
+
+export class LogSocket {
+  // `hears` has told(control), came(bytes), state(word) and `end`, the byte to go on from, or null at first.
+  constructor(address, stream, hears) {
+    Object.assign(this, { address, stream, hears, wait: FIRST_WAIT, over: false, unsaid: 0 });
+    this.connect();
+  }
+
+  connect() {
+    const url = new URL(this.address, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("stream", this.stream);
+    const { end } = this.hears;
+    if (end !== null) url.searchParams.set("after", end);
+    const socket = new WebSocket(url);
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => {
+      if (this.socket !== socket) return;
+      if (typeof data === "string") {
+        this.wait = FIRST_WAIT;
+        this.hears.told(JSON.parse(data));
+        return;
+      }
+      this.hears.came(new Uint8Array(data));
+      this.unsaid += data.byteLength;
+      if (this.unsaid >= SAY_EVERY) {
+        socket.send(JSON.stringify({ at: this.hears.end }));
+        this.unsaid = 0;
+      }
+    };
+    socket.onclose = ({ code }) => {
+      if (this.over || this.socket !== socket) return;
+      if (code === REMOVED) {
+        this.hears.state("removed");
+        return;
+      }
+      if (this.hears.complete) return;
+      this.hears.state("reconnecting");
+      this.timer = setTimeout(() => this.connect(), this.wait * (0.75 + Math.random() / 2));
+      this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
+    };
+  }
+
+  close() {
+    this.over = true;
+    clearTimeout(this.timer);
+    this.socket.close();
+  }
+}

@@ -1,0 +1,241 @@
+// Shows the lines that are in sight, and no others: a log of any length costs the page some sixty rows.
+import { decode, fill, lastState, pieces } from "./text.js";
+
+const TALLEST = 15_000_000; // pixels of an element that every browser scrolls; a longer log is scrolled to scale
+const SPARE = 12; // rows beyond what is in sight, above and below
+const PAD = 12; // pixels above the first line and below the last
+
+export class View {
+  // `asks` has dress(index) → {number, href, chosen, at, hits(text), rewritten(states), cut(bytes)}, and moved().
+  constructor(port, lines, asks) {
+    Object.assign(this, { port, lines, asks, scroll: 0, following: true, wrap: false, dressed: 0, drawn: new Map() });
+    this.space = document.createElement("div");
+    this.space.className = "log-space";
+    this.rows = document.createElement("div");
+    this.rows.className = "log-rows";
+    this.space.append(this.rows);
+    port.append(this.space);
+    this.height = parseFloat(getComputedStyle(this.rows).lineHeight) || 20; // of a row that is not wrapped
+    this.average = this.height; // of a row, when lines are wrapped
+    this.top = this.set = 0;
+    port.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    port.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
+    this.resizing = new ResizeObserver(() => this.draw());
+    this.resizing.observe(port);
+  }
+
+  get whole() {
+    return Math.max(this.lines.count * this.average + 2 * PAD, this.port.clientHeight);
+  }
+
+  get furthest() {
+    return Math.max(0, this.whole - this.port.clientHeight);
+  }
+
+  get scale() {
+    const room = TALLEST - this.port.clientHeight;
+    return this.whole > TALLEST ? this.furthest / room : 1;
+  }
+
+  // Draw before the next frame.
+  draw() {
+    this.asked ??= requestAnimationFrame(() => {
+      this.asked = null;
+      this.render();
+    });
+  }
+
+  // Draw every row anew: something about how they look has changed.
+  redress() {
+    this.dressed++;
+    this.draw();
+  }
+
+  scrolled() {
+    const top = this.port.scrollTop;
+    if (Math.abs(top - this.set) < 1) return; // ours
+    const up = top < this.set;
+    this.set = top;
+    this.scroll = Math.min(top * this.scale, this.furthest);
+    // Whoever goes up wants to read, be it by a pixel; whoever arrives at the end wants to follow.
+    this.following = !up && this.scroll >= this.furthest - 4;
+    this.moved = true;
+    this.draw();
+  }
+
+  wheeled(event) {
+    if (event.ctrlKey || event.shiftKey || !event.deltaY) return;
+    if (event.deltaY < 0) this.following = false;
+    if (this.scale === 1) return;
+    event.preventDefault(); // to scale, a turn of the wheel would skip lines
+    this.by(event.deltaMode === 1 ? event.deltaY * this.height : event.deltaMode === 2 ? event.deltaY * this.port.clientHeight : event.deltaY);
+  }
+
+  by(pixels) {
+    this.to(this.scroll + pixels);
+    this.following = pixels > 0 && this.scroll >= this.furthest - 4;
+  }
+
+  to(scroll) {
+    this.scroll = Math.max(0, Math.min(scroll, this.furthest));
+    this.following = false;
+    this.moved = true;
+    this.draw();
+  }
+
+  toEnd() {
+    this.following = true;
+    this.draw();
+  }
+
+  // Bring line `index` into sight, a third from the top, unless it is there already.
+  show(index) {
+    const at = index * this.average + PAD;
+    const inSight = !this.wrap && at >= this.scroll + this.height && at < this.scroll + this.port.clientHeight - 2 * this.height;
+    if (!inSight) this.to(this.wrap ? this.scrollFor(index) : at - this.port.clientHeight / 3);
+    this.following = false;
+    this.draw();
+  }
+
+  // With wrapped lines, a share of the way down the log stands at the same share of the way down the window.
+  scrollFor(index) {
+    return this.lines.count ? (index / this.lines.count) * this.furthest : 0;
+  }
+
+  // The first line in sight.
+  get first() {
+    const share = this.furthest ? this.scroll / this.furthest : 0;
+    const line = this.wrap ? this.topmost ?? share * this.lines.count : (this.scroll - PAD) / this.height;
+    return Math.max(0, Math.min(Math.ceil(line), this.lines.count - 1));
+  }
+
+  // Lines were put in front: what is in sight stays where it is.
+  shifted(count) {
+    if (this.wrap) this.topmost = undefined;
+    this.scroll += count * this.average;
+    this.draw();
+  }
+
+  render() {
+    const { port, lines } = this;
+    if (!port.isConnected || !port.clientHeight) return;
+    if (!this.wrap) this.average = this.height;
+    if (this.following) this.scroll = this.furthest;
+    this.scroll = Math.max(0, Math.min(this.scroll, this.furthest));
+    this.space.style.height = `${Math.min(this.whole, TALLEST)}px`;
+    const top = this.scroll / this.scale;
+    if (Math.abs(port.scrollTop - top) >= 1) port.scrollTop = top;
+    this.set = port.scrollTop;
+    if (this.wrap) this.renderWrapped();
+    else this.renderEven();
+    this.asks.moved();
+  }
+
+  renderEven() {
+    const { port, height } = this;
+    const first = Math.max(0, Math.floor((this.scroll - PAD) / height) - SPARE);
+    const last = Math.min(this.lines.count, Math.ceil((this.scroll + port.clientHeight) / height) + SPARE);
+    this.place(first, last);
+    const y = this.scale === 1 ? PAD + first * height : this.set + PAD + first * height - this.scroll;
+    this.rows.style.transform = `translateY(${y}px)`;
+  }
+
+  renderWrapped() {
+    const { port, lines } = this;
+    const count = lines.count, view = port.clientHeight;
+    const share = this.furthest ? this.scroll / this.furthest : 0;
+    const anchor = Math.min(share * count, count), index = Math.min(Math.floor(anchor), count - 1);
+    const around = Math.ceil(view / this.height) + SPARE;
+    const first = Math.max(0, index - around), last = Math.min(count, index + around + 1);
+    this.place(first, last);
+    const row = this.rows.children[index - first];
+    const inside = row ? row.offsetTop + (anchor - index) * row.offsetHeight : 0;
+    // A short log stands at the top; else the anchor stands where the scrollbar says.
+    const all = first === 0 && last === count && this.rows.offsetHeight + 2 * PAD <= view;
+    const y = all ? PAD : share * view - inside + (1 - 2 * share) * PAD;
+    this.rows.style.transform = `translateY(${this.set + y}px)`;
+    this.topmost = undefined;
+    for (let at = first; at < last; at++) {
+      const element = this.rows.children[at - first];
+      if (element.offsetTop + y >= 0) {
+        this.topmost = at;
+        break;
+      }
+    }
+    const average = last > first ? this.rows.offsetHeight / (last - first) : this.height;
+    if (Math.abs(average - this.average) > this.average * 0.25 && !this.settling) {
+      this.average = average; // the scrollbar's measure; where it stands stays the same share
+      this.scroll = share * this.furthest;
+      this.settling = true;
+      this.draw();
+    } else this.settling = false;
+  }
+
+  // Make the rows first … last - 1 stand in the page; those that stay are left alone, and a selection in them.
+  place(first, last) {
+    const wanted = new Map();
+    for (let index = first; index < last; index++) wanted.set(this.lines.starts[index], index);
+    for (const [start, { element }] of this.drawn) {
+      if (wanted.has(start)) continue;
+      element.remove();
+      this.drawn.delete(start);
+    }
+    let next = this.rows.firstChild;
+    for (const [start, index] of wanted) {
+      const version = `${this.lines.range(index)[1]} ${this.dressed} ${index + this.lines.before}`;
+      let row = this.drawn.get(start);
+      if (row?.version !== version) {
+        row = { element: row?.element ?? document.createElement("div"), version };
+        this.dress(row.element, index);
+        this.drawn.set(start, row);
+      }
+      if (row.element === next) next = next.nextSibling;
+      else this.rows.insertBefore(row.element, next);
+    }
+  }
+
+  dress(element, index) {
+    const { bytes, states, cut } = lastState(this.lines, index);
+    const asked = this.asks.dress(index);
+    const found = pieces(decode(bytes));
+    element.className = asked.chosen ? "log-row chosen" : "log-row";
+    element.dataset.line = index;
+    const number = document.createElement("a");
+    number.className = "log-number";
+    number.href = asked.href;
+    number.tabIndex = -1;
+    number.draggable = false;
+    number.textContent = asked.number;
+    const text = document.createElement("span");
+    text.className = "log-text";
+    fill(text, found, asked.hits ? asked.hits(found.map((piece) => piece.text).join("")) : []);
+    element.replaceChildren(number);
+    if (asked.at !== undefined) {
+      const time = document.createElement("span");
+      time.className = "log-time";
+      time.textContent = asked.at;
+      element.append(time);
+    }
+    element.append(text);
+    if (cut) element.append(this.aside("span", asked.cut(cut)));
+    if (states > 2) {
+      const button = this.aside("button", asked.rewritten(states - 1));
+      button.type = "button";
+      button.dataset.states = index;
+      element.append(button);
+    }
+  }
+
+  aside(kind, words) {
+    const element = document.createElement(kind);
+    element.className = "log-aside";
+    element.textContent = words;
+    return element;
+  }
+
+  destroy() {
+    this.resizing.disconnect();
+    cancelAnimationFrame(this.asked);
+    this.space.remove();
+  }
+}

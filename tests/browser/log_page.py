@@ -1,0 +1,30 @@
+"""A page that shows a run's log and nothing else, with the addresses the log needs."""
+
+from django.http import HttpResponse
+from django.template import Context, Template
+from django.urls import include, path
+
+from runs.log_views import download_log
+from runs.models import Run
+from studio.http import StudioRequest
+
+PAGE = Template(
+    """{% load static %}<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A log</title>
+    <link rel="icon" href="data:,"><link rel="stylesheet" href="{% static 'css/studio.css' %}"></head>
+    <body><main>{% include "runs/_log.html" %}</main></body></html>"""
+)
+
+
+def show(request: StudioRequest, run_id: str) -> HttpResponse:
+    run = Run.objects.for_user(request.user).get(workspace=request.workspace, run_id=run_id)
+    return HttpResponse(PAGE.render(Context({"request": request, "run": run})))
+
+
+runs = [
+    path("runs/<str:run_id>/", show, name="detail"),
+    path("runs/<str:run_id>/logs/<path:stream>", download_log, name="log"),
+]
+urlpatterns = [
+    path("accounts/", include("allauth.urls")),
+    path("w/<str:workspace>/", include((runs, "runs"))),
+]
