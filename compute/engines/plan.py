@@ -1,0 +1,577 @@
+"""Who gets which node, who grows, who shrinks, who is preempted: pure functions over what one host holds.
+
+`plan` looks at everything at once and returns what should change. The caller applies it, and asks again
+whenever something moved; where nothing moves, the plan is empty. The rules, in their order:
+
+- A job gets all its nodes at once: idle ones of its own cluster. First come, first served; and who waits
+  holds the room it waits for, so that narrow jobs of other clusters do not starve a wide one. A job whose
+  environment is still being built makes its cluster grow, and lets everybody pass.
+- Room is made from idle nodes that nobody earlier waits for and no minimum keeps; then, for a dedicated
+  cluster, from low-priority nodes, and from these only when the whole need is met by it. A node on its
+  way out holds its room until it is gone, and is counted on.
+- A job for which the minimums of other clusters leave no room waits, and stands in nobody's way.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+RESOURCES = ("cpus", "memory_bytes", "gpus")
+
+
+@dataclass(frozen=True)
+class Room:
+    """An amount of each thing a node takes."""
+
+    cpus: int  # virtual
+    memory_bytes: int
+    gpus: int
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.cpus, self.memory_bytes, self.gpus))
+
+    def __add__(self, other: "Room") -> "Room":
+        return Room(self.cpus + other.cpus, self.memory_bytes + other.memory_bytes, self.gpus + other.gpus)
+
+    def __sub__(self, other: "Room") -> "Room":
+        return Room(self.cpus - other.cpus, self.memory_bytes - other.memory_bytes, self.gpus - other.gpus)
+
+    def __mul__(self, count: int) -> "Room":
+        return Room(self.cpus * count, self.memory_bytes * count, self.gpus * count)
+
+    def gap(self, need: "Room") -> "Room":
+        """Return what of `need` is not here; of what is not needed nothing is missed, even below zero."""
+        return Room(*(max(0, n - here) if n else 0 for here, n in zip(self, need, strict=True)))
+
+    def holds(self, need: "Room") -> bool:
+        return not any(self.gap(need))
+
+    def shares(self, other: "Room") -> bool:
+        """Say whether both have something of the same resource."""
+        return any(a > 0 and b > 0 for a, b in zip(self, other, strict=True))
+
+
+NOTHING = Room(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Slice(Room):
+    """What one node takes."""
+
+
+@dataclass(frozen=True)
+class Capacity(Room):
+    """What a host has: its CPUs already times the overcommit."""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    id: int
+    cluster: int
+    state: str  # a value of compute.states.NodeState
+    job: int | None
+    since: float  # Unix seconds of the last change of state
+    created: float
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    id: int
+    name: str
+    slice: Slice
+    min_nodes: int
+    max_nodes: int
+    idle_seconds: float
+    low_priority: bool
+    takes_work: bool  # False while it is being deleted
+
+    @property
+    def keeps(self) -> int:
+        """Return how many nodes it keeps without work."""
+        return self.min_nodes if self.takes_work else 0
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job that waits for nodes."""
+
+    id: int
+    name: str
+    cluster: int
+    nodes: int
+    ready: bool  # False while its environment is being built
+    priority: int
+    order: float
+
+    @property
+    def turn(self) -> tuple[bool, int, float, int]:
+        """Return its place in the queue; the smaller goes first."""
+        return (not self.ready, -self.priority, self.order, self.id)
+
+
+class Cause(StrEnum):
+    """Why the number of a cluster's nodes changes."""
+
+    JOB = "job"
+    MINIMUM = "minimum"
+    IDLE = "idle"
+    ROOM = "room"  # another job or cluster needs the room
+    MAXIMUM = "maximum"  # it was lowered
+    CLOSED = "closed"  # the cluster is being deleted
+    UNUSABLE = "unusable"
+
+
+@dataclass(frozen=True)
+class Placement:
+    job: int
+    nodes: tuple[int, ...]  # by rank
+
+
+@dataclass(frozen=True)
+class Create:
+    cluster: int
+    count: int
+    job: int | None
+    cause: Cause
+
+
+@dataclass(frozen=True)
+class Release:
+    node: int
+    cause: Cause
+    for_job: int | None = None  # with Cause.ROOM; None: for a minimum
+    for_cluster: int | None = None
+
+
+@dataclass(frozen=True)
+class Preempt:
+    node: int
+    for_job: int | None  # None: for the minimum of `for_cluster`
+    for_cluster: int
+
+
+class RefusalKind(StrEnum):
+    TOO_MANY_NODES = "too_many_nodes"  # more than the cluster's maximum
+    NODE_TOO_BIG = "node_too_big"  # one node is bigger than the host
+    TOGETHER_TOO_BIG = "together_too_big"  # the nodes asked for are
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something can never be."""
+
+    kind: RefusalKind
+    nodes: int
+    asked: int  # of `resource`; of nodes where that is empty
+    available: int
+    resource: str = ""  # one of RESOURCES
+
+
+class WaitKind(StrEnum):
+    NODES_BUSY = "nodes_busy"  # `busy` of `maximum` nodes run `jobs`
+    NODES_STARTING = "nodes_starting"  # all it needs are there or on their way
+    HOST_FULL = "host_full"  # `missing` is held by `clusters`, or waited for by the earlier job `behind`
+    BEHIND = "behind"  # the earlier job `behind` of its cluster
+    ROOM_BEING_MADE = "room_being_made"  # nodes are leaving
+    KEPT = "kept"  # `missing` is kept by the minimums of `clusters`; it lasts until one is lowered
+    ENVIRONMENT = "environment"  # its environment is being built
+    CLUSTER_CLOSED = "cluster_closed"
+    NEVER = "never"  # the cluster was changed after the job came: see `refusal`
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a job waits, with everything a sentence about it needs."""
+
+    kind: WaitKind
+    nodes: int  # the job asks for
+    lacking: int = 0  # of them, not yet its own
+    busy: int = 0  # nodes of its cluster that run something
+    maximum: int = 0  # of its cluster
+    jobs: tuple[int, ...] = ()  # what runs on the nodes that hold it up
+    missing: tuple[str, ...] = ()  # of RESOURCES
+    clusters: tuple[int, ...] = ()  # that hold what is missing, the one that holds most first
+    behind: int | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    place: tuple[Placement, ...] = ()
+    create: tuple[Create, ...] = ()
+    release: tuple[Release, ...] = ()
+    preempt: tuple[Preempt, ...] = ()
+    waits: dict[int, Wait] = field(default_factory=dict)  # by job; everyone who waits and is not placed has one
+
+    def __bool__(self) -> bool:
+        """Say whether there is something to do."""
+        return bool(self.place or self.create or self.release or self.preempt)
+
+
+def fits(capacity: Capacity, slice: Slice) -> Refusal | None:
+    """Say why a host can never have a node of this slice, or None when it can."""
+    return _beyond(capacity, slice, 1, RefusalKind.NODE_TOO_BIG)
+
+
+def can_ever_run(capacity: Capacity, cluster: ClusterView, nodes: int) -> Refusal | None:
+    """Say why a job of so many nodes can never run on this cluster, or None when it can."""
+    if nodes > cluster.max_nodes:
+        return Refusal(RefusalKind.TOO_MANY_NODES, nodes, nodes, cluster.max_nodes)
+    return fits(capacity, cluster.slice) or _beyond(capacity, cluster.slice, nodes, RefusalKind.TOGETHER_TOO_BIG)
+
+
+def _beyond(capacity: Capacity, slice: Slice, nodes: int, kind: RefusalKind) -> Refusal | None:
+    for resource, asked, available in zip(RESOURCES, slice * nodes, capacity, strict=True):
+        if asked > available:
+            return Refusal(kind, nodes, asked, available, resource)
+    return None
+
+
+def plan(
+    capacity: Capacity,
+    clusters: Sequence[ClusterView],
+    nodes: Sequence[NodeView],
+    jobs: Sequence[JobView],
+    now: float,
+) -> Plan:
+    """Return what to change now.
+
+    `clusters` holds every cluster that has a node or a job on this host, `nodes` every node that is not gone
+    yet, `jobs` those that wait.
+    """
+    draft = _Draft(capacity, clusters, nodes, jobs)
+    draft.release_what_is_unwanted()
+    waiting = sorted((job for job in jobs if draft.may_run(job)), key=lambda job: job.turn)
+    # Dedicated first: what they need of low-priority nodes is taken before low-priority jobs sit down on them.
+    for low_priority in (False, True):
+        for job in waiting:
+            if job.ready and draft.clusters[job.cluster].low_priority == low_priority:
+                draft.serve(job)
+        draft.keep_minimums(low_priority=low_priority)
+    for job in waiting:
+        if not job.ready:
+            draft.serve(job)
+    draft.release_idle(now)
+    return draft.plan()
+
+
+class _Got(StrEnum):
+    """How the search for room ended."""
+
+    NOW = "now"
+    COMING = "coming"  # nodes are leaving; their room is held for it
+    SHORT = "short"  # others must end first
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """Room that a job waits for, though it cannot have it all yet."""
+
+    job: JobView
+    need: Room
+
+
+class _Draft:
+    """A plan in the making: the world as it will be when what was decided so far is done."""
+
+    def __init__(
+        self, capacity: Capacity, clusters: Sequence[ClusterView], nodes: Sequence[NodeView], jobs: Sequence[JobView]
+    ) -> None:
+        self.capacity = capacity
+        self.clusters = {cluster.id: cluster for cluster in sorted(clusters, key=lambda c: c.id)}
+        self.nodes = sorted(nodes, key=lambda node: node.id)
+        self.count = Counter(node.cluster for node in nodes)  # every node holds room, whatever its state
+        self.alive: dict[int, dict[int, NodeView]] = {cluster: {} for cluster in self.clusters}
+        self.free: Room = capacity
+        self.coming = NOTHING  # room of nodes on their way out
+        for node in self.nodes:
+            size = self.slice_of(node)
+            self.free -= size
+            if node.state in {"preparing", "idle", "running"}:
+                self.alive[node.cluster][node.id] = node
+            elif node.state != "unusable":
+                self.coming += size
+        self.unclaimed = {cluster: _idle_first(alive.values()) for cluster, alive in self.alive.items()}
+        self.fresh: Counter[int] = Counter()  # nodes created by this plan that no job has claimed
+        self.growth: Counter[int] = Counter()  # nodes created by this plan, or whose room is on its way
+        self.hoped: Counter[int] = Counter()  # nodes whose room is waited for
+        self.promised = NOTHING  # room on its way, to somebody
+        self.holds: list[_Hold] = []
+        self.runs = {node.id: node.job for node in self.nodes if node.state == "running"}
+        self.wanted = {job.cluster for job in jobs}
+        self.heads: dict[int, int] = {}  # cluster → the first ready job that waits there
+        self.place: list[Placement] = []
+        self.create: list[Create] = []
+        self.release: list[Release] = []
+        self.preempt: list[Preempt] = []
+        self.waits: dict[int, Wait] = {}
+
+    def plan(self) -> Plan:
+        return Plan(tuple(self.place), tuple(self.create), tuple(self.release), tuple(self.preempt), self.waits)
+
+    def slice_of(self, node: NodeView) -> Slice:
+        return self.clusters[node.cluster].slice
+
+    def is_low(self, node: NodeView) -> bool:
+        return self.clusters[node.cluster].low_priority
+
+    # What goes, whoever waits
+
+    def release_what_is_unwanted(self) -> None:
+        """Let go of unusable nodes, of idle ones above a lowered maximum, and of all idle ones of a closed cluster."""
+        for node in self.nodes:
+            if node.state == "unusable":
+                self.coming += self.slice_of(node)
+                self.release.append(Release(node.id, Cause.UNUSABLE))
+        for cluster in self.clusters.values():
+            limit, cause = (cluster.max_nodes, Cause.MAXIMUM) if cluster.takes_work else (0, Cause.CLOSED)
+            for node in self.idle(cluster.id)[: max(0, len(self.alive[cluster.id]) - limit)]:
+                self.give_up(node)
+                self.release.append(Release(node.id, cause))
+
+    def release_idle(self, now: float) -> None:
+        """Let go of nodes that were idle for their cluster's time, that nobody waits for and no minimum keeps."""
+        for cluster in self.clusters.values():
+            for node in self.spare(cluster):
+                if now - node.since >= cluster.idle_seconds:
+                    self.give_up(node)
+                    self.release.append(Release(node.id, Cause.IDLE))
+
+    def idle(self, cluster: int) -> list[NodeView]:
+        """Return the idle nodes that nobody claimed, the longest idle first."""
+        return sorted((n for n in self.unclaimed[cluster] if n.state == "idle"), key=lambda n: (n.since, n.id))
+
+    def spare(self, cluster: ClusterView) -> list[NodeView]:
+        """Return the idle nodes that nobody claimed and the minimum does not keep, the longest idle first."""
+        return self.idle(cluster.id)[: max(0, len(self.alive[cluster.id]) - cluster.keeps)]
+
+    def give_up(self, node: NodeView) -> None:
+        """Count on the room of a node that goes."""
+        del self.alive[node.cluster][node.id]
+        self.unclaimed[node.cluster] = [n for n in self.unclaimed[node.cluster] if n.id != node.id]
+        self.runs.pop(node.id, None)
+        self.coming += self.slice_of(node)
+
+    # Jobs
+
+    def may_run(self, job: JobView) -> bool:
+        """Say whether waiting can help the job; if not, note why it waits."""
+        cluster = self.clusters[job.cluster]
+        if not cluster.takes_work:
+            self.waits[job.id] = Wait(WaitKind.CLUSTER_CLOSED, job.nodes, job.nodes)
+            return False
+        if refusal := can_ever_run(self.capacity, cluster, job.nodes):
+            self.waits[job.id] = Wait(WaitKind.NEVER, job.nodes, job.nodes, maximum=cluster.max_nodes, refusal=refusal)
+            return False
+        keepers = {
+            other.id: other.slice * min(other.keeps, len(self.alive[other.id]))
+            for other in self.clusters.values()
+            if other.id != cluster.id and (cluster.low_priority or not other.low_priority)
+        }
+        missing = (self.capacity - sum(keepers.values(), NOTHING)).gap(cluster.slice * job.nodes)
+        if any(missing):
+            self.waits[job.id] = Wait(
+                WaitKind.KEPT,
+                job.nodes,
+                job.nodes,
+                maximum=cluster.max_nodes,
+                missing=_names(missing),
+                clusters=_biggest_first(keepers, missing),
+            )
+            return False
+        return True
+
+    def serve(self, job: JobView) -> None:
+        """Place the job if it can start; else claim what is there, find room for the rest, and note why it waits."""
+        cluster = self.clusters[job.cluster]
+        unclaimed = self.unclaimed[cluster.id]
+        mine, self.unclaimed[cluster.id] = unclaimed[: job.nodes], unclaimed[job.nodes :]
+        if job.ready and len(mine) == job.nodes and all(node.state == "idle" for node in mine):
+            self.place.append(Placement(job.id, tuple(node.id for node in mine)))
+            self.runs |= {node.id: job.id for node in mine}
+            return
+        fresh = min(job.nodes - len(mine), self.fresh[cluster.id])
+        self.fresh[cluster.id] -= fresh
+        rest = job.nodes - len(mine) - fresh
+        # Nodes on their way out still count: a cluster never has more than its maximum.
+        more = min(
+            rest, max(0, cluster.max_nodes - self.count[cluster.id] - self.growth[cluster.id] - self.hoped[cluster.id])
+        )
+        got, missing, behind = _Got.NOW, NOTHING, None
+        if more:
+            got, missing, behind = self.find_room(cluster, more, job, completes=more == rest)
+            (self.hoped if got is _Got.SHORT else self.growth)[cluster.id] += more
+            if got is _Got.NOW:
+                self.create.append(Create(cluster.id, more, job.id, Cause.JOB))
+        self.waits[job.id] = self.wait(job, rest, more, got, missing, behind)
+        if job.ready:
+            self.heads.setdefault(cluster.id, job.id)
+
+    def wait(self, job: JobView, rest: int, more: int, got: _Got, missing: Room, behind: int | None) -> Wait:
+        """Say why a job waits that has claimed all but `rest` of its nodes, and `got` room for `more` of these."""
+        cluster, others = (
+            self.clusters[job.cluster],
+            [n for c in self.alive for n in self.alive[c].values() if c != job.cluster],
+        )
+        here = {node: job for node, job in self.runs.items() if node in self.alive[cluster.id]}
+        leaving = self.count[cluster.id] - len(self.alive[cluster.id])
+        held: dict[int, Room] = {}
+        if not job.ready:
+            kind = WaitKind.ENVIRONMENT
+        elif got is _Got.NOW and more == rest:
+            kind = WaitKind.NODES_STARTING
+        elif got is _Got.COMING and more == rest:
+            kind = WaitKind.ROOM_BEING_MADE
+        elif cluster.id in self.heads:
+            kind, behind = WaitKind.BEHIND, self.heads[cluster.id]
+        elif got is _Got.SHORT:
+            kind = WaitKind.HOST_FULL
+            for node in others:
+                held[node.cluster] = held.get(node.cluster, NOTHING) + self.slice_of(node)
+        else:
+            kind = WaitKind.ROOM_BEING_MADE if leaving >= rest - more else WaitKind.NODES_BUSY
+        clusters = _biggest_first(held, missing) if held else ()
+        running = [self.runs.get(n.id) for n in others if n.cluster in clusters] if held else list(here.values())
+        return Wait(
+            kind,
+            nodes=job.nodes,
+            lacking=rest,
+            busy=len(here),
+            maximum=cluster.max_nodes,
+            jobs=tuple(sorted({running_job for running_job in running if running_job is not None})),
+            missing=_names(missing) if kind is WaitKind.HOST_FULL else (),
+            clusters=clusters,
+            behind=behind if kind in {WaitKind.BEHIND, WaitKind.HOST_FULL} else None,
+        )
+
+    # Room
+
+    def keep_minimums(self, *, low_priority: bool) -> None:
+        """Grow clusters that are below their minimum, as far as there is or can be room: each node counts by itself."""
+        for cluster in self.clusters.values():
+            if cluster.low_priority != low_priority:
+                continue
+            created = 0
+            for _node in range(
+                min(cluster.keeps - len(self.alive[cluster.id]), cluster.max_nodes - self.count[cluster.id])
+                - self.growth[cluster.id]
+            ):
+                got, _missing, _behind = self.find_room(cluster, 1, None, completes=True)
+                if got is _Got.SHORT:
+                    break
+                self.growth[cluster.id] += 1
+                created += got is _Got.NOW
+            if created:
+                self.fresh[cluster.id] += created
+                self.create.append(Create(cluster.id, created, None, Cause.MINIMUM))
+
+    def find_room(
+        self, cluster: ClusterView, count: int, job: JobView | None, *, completes: bool
+    ) -> tuple[_Got, Room, int | None]:
+        """Take or make room for `count` more nodes; say how it went, what is missing, and who earlier holds it.
+
+        `job` is None for a minimum; `completes` says whether the job can start once it has them.
+        """
+        need = cluster.slice * count
+        earlier = [h for h in self.holds if h.job.cluster != cluster.id if job is None or h.job.turn < job.turn]
+        held = sum((h.need for h in earlier), self.promised)
+        if (self.free - held).holds(need):
+            self.free -= need
+            return _Got.NOW, NOTHING, None
+        missing = (self.free + self.coming - held).gap(need)
+        if any(missing):
+            ready = job is None or job.ready
+            spare = [
+                node for other in self.clusters.values() if self.may_ask(cluster, other) for node in self.spare(other)
+            ]
+            victims = self.victims(cluster, spare) if completes and ready else []
+            chosen = self.cover(missing, spare, victims)
+            met = self.sum_of(chosen).holds(missing)
+            if not met or not completes:  # what a low-priority node gives up must be of use at once
+                chosen = [n for n in chosen if n in spare and (cluster.low_priority or not self.is_low(n))]
+                met = self.sum_of(chosen).holds(missing)
+            if not met and (job is None or not ready):  # neither takes what will not do, nor keeps others from it
+                return _Got.SHORT, missing, None
+            blocker = earlier[0].job.id if earlier and (self.free + self.coming - self.promised).holds(need) else None
+            self.let_go(chosen, cluster, job, spare)
+            if job is not None and not met:
+                self.holds.append(_Hold(job, need))
+                return _Got.SHORT, missing, blocker
+        self.promised += need
+        return _Got.COMING, missing, None
+
+    def may_ask(self, cluster: ClusterView, other: ClusterView) -> bool:
+        """Say whether idle nodes of `other` that nobody claimed so far are there for `cluster`."""
+        if other.id == cluster.id:
+            return False
+        # Low-priority jobs have not claimed theirs yet when a dedicated cluster asks.
+        return cluster.low_priority or not other.low_priority or other.id not in self.wanted
+
+    def victims(self, cluster: ClusterView, spare: list[NodeView]) -> list[NodeView]:
+        """Return the low-priority nodes a dedicated cluster may take, in the order they go."""
+        if cluster.low_priority:
+            return []
+        kept_out = {node.id for node in spare}
+        low = [
+            node
+            for other in self.clusters.values()
+            if other.low_priority
+            for node in self.alive[other.id].values()
+            if node.id not in kept_out
+        ]
+        return sorted(low, key=lambda node: (node.id in self.runs, -node.created, -node.id))
+
+    def cover(self, missing: Room, spare: list[NodeView], victims: list[NodeView]) -> list[NodeView]:
+        """Choose nodes whose room makes up for `missing`, as few as needed; or all that help, when they do not do."""
+        chosen: list[NodeView] = []
+        candidates = [*spare, *victims]
+        left = missing
+        while candidates and any(left):
+            # A job that loses one node loses all of them: take its other nodes before another job's.
+            hit = {self.runs.get(node.id) for node in chosen} - {None}
+            helpful = [node for node in candidates if self.slice_of(node).shares(left)]
+            if not helpful:
+                break
+            first = helpful[0]
+            if first.id in self.runs:
+                first = next((node for node in helpful if self.runs.get(node.id) in hit), first)
+            candidates.remove(first)
+            chosen.append(first)
+            left = self.sum_of(chosen).gap(missing)
+        for node in reversed(chosen) if not any(left) else ():
+            others = [n for n in chosen if n is not node]
+            if self.sum_of(others).holds(missing):
+                chosen = others
+        return chosen
+
+    def sum_of(self, nodes: Sequence[NodeView]) -> Room:
+        return sum((self.slice_of(node) for node in nodes), NOTHING)
+
+    def let_go(
+        self, nodes: Sequence[NodeView], cluster: ClusterView, job: JobView | None, spare: Sequence[NodeView]
+    ) -> None:
+        """Release those of `nodes` that are spare, and preempt the others."""
+        for_job = None if job is None else job.id
+        for node in nodes:
+            self.give_up(node)
+            if node in spare:
+                self.release.append(Release(node.id, Cause.ROOM, for_job, cluster.id))
+            else:
+                self.preempt.append(Preempt(node.id, for_job, cluster.id))
+
+
+def _idle_first(nodes: Iterable[NodeView]) -> list[NodeView]:
+    """Return the nodes a waiting job can claim, in the order it does."""
+    return sorted((n for n in nodes if n.state != "running"), key=lambda n: (n.state != "idle", n.id))
+
+
+def _names(missing: Room) -> tuple[str, ...]:
+    return tuple(name for name, amount in zip(RESOURCES, missing, strict=True) if amount)
+
+
+def _biggest_first(held: dict[int, Room], missing: Room) -> tuple[int, ...]:
+    """Return the clusters that hold something of what is missing, the biggest holder first."""
+    first = next((i for i, amount in enumerate(missing) if amount), 0)
+    holders = [cluster for cluster, room in held.items() if room.shares(missing)]
+    return tuple(sorted(holders, key=lambda cluster: (-tuple(held[cluster])[first], cluster)))
