@@ -2,4 +2,8 @@
 
 from typing import Any
 
-sockets: list[Any] = []
+from django.urls import path
+
+from compute.consumers import NodesConsumer
+
+sockets: list[Any] = [path("ws/w/<str:workspace>/compute/<str:name>/nodes/", NodesConsumer.as_asgi())]  # type: ignore[arg-type]
