@@ -2,25 +2,29 @@
 
 from django.urls import path
 
-from runs import views
+from runs import detail_views, experiment_views, list_views, log_views, submit_views
 
 app_name = "runs"
 urlpatterns = [
-    path("submit/", views.submit, name="submit"),  # ?target=…&experiment=…&like=<run_id>
-    path("runs/", views.run_list, name="list"),
-    path("runs/archive/", views.archive_runs, name="archive_many"),
-    path("runs/<str:run_id>/", views.run_detail, name="detail"),  # ?tab=logs|details|outputs|snapshot|children|raw
-    path("runs/<str:run_id>/header/", views.run_header, name="header"),
-    path("runs/<str:run_id>/row/", views.run_row, name="row"),
-    path("runs/<str:run_id>/cancel/", views.cancel, name="cancel"),
-    path("runs/<str:run_id>/resubmit/", views.resubmit, name="resubmit"),
-    path("runs/<str:run_id>/edit/", views.edit, name="edit"),  # description and tags
-    path("runs/<str:run_id>/logs/<path:stream>", views.download_log, name="log"),  # raw bytes, HTTP Range
-    path("runs/<str:run_id>/outputs/<int:attempt>/<path:path>", views.output, name="output"),  # ?view=preview
-    path("runs/<str:run_id>/outputs.zip", views.outputs_zip, name="outputs_zip"),
-    path("runs/<str:run_id>/snapshot.zip", views.snapshot_zip, name="snapshot_zip"),
-    path("runs/<str:run_id>/snapshot/<path:path>", views.snapshot_file, name="snapshot_file"),
-    path("experiments/", views.experiment_list, name="experiments"),
-    path("experiments/<str:name>/", views.experiment_detail, name="experiment"),
-    path("experiments/<str:name>/edit/", views.edit_experiment, name="edit_experiment"),  # tags, description, archive
+    path("submit/", submit_views.submit, name="submit"),  # ?target=…&experiment=…&like=<run_id>
+    path("submit/check/", submit_views.check, name="submit_check"),
+    path("runs/", list_views.run_list, name="list"),
+    path("runs/archive/", list_views.archive_runs, name="archive_many"),
+    path("runs/cancel/", list_views.cancel_runs, name="cancel_many"),
+    path(
+        "runs/<str:run_id>/", detail_views.run_detail, name="detail"
+    ),  # ?tab=logs|details|outputs|snapshot|children|raw
+    path("runs/<str:run_id>/header/", detail_views.run_header, name="header"),
+    path("runs/<str:run_id>/row/", list_views.run_row, name="row"),
+    path("runs/<str:run_id>/cancel/", detail_views.cancel, name="cancel"),
+    path("runs/<str:run_id>/resubmit/", submit_views.resubmit, name="resubmit"),
+    path("runs/<str:run_id>/edit/", detail_views.edit, name="edit"),  # description and tags
+    path("runs/<str:run_id>/logs/<path:stream>", log_views.download_log, name="log"),  # raw bytes, HTTP Range
+    path("runs/<str:run_id>/outputs/<int:attempt>/<path:path>", detail_views.output, name="output"),  # ?view=preview
+    path("runs/<str:run_id>/outputs.zip", detail_views.outputs_zip, name="outputs_zip"),
+    path("runs/<str:run_id>/snapshot.zip", detail_views.snapshot_zip, name="snapshot_zip"),
+    path("runs/<str:run_id>/snapshot/<path:path>", detail_views.snapshot_file, name="snapshot_file"),
+    path("experiments/", experiment_views.experiment_list, name="experiments"),
+    path("experiments/<str:name>/", experiment_views.experiment_detail, name="experiment"),
+    path("experiments/<str:name>/edit/", experiment_views.edit_experiment, name="edit_experiment"),
 ]

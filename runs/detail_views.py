@@ -1,0 +1,377 @@
+"""The page of one run: its header, its tabs, and what can be done to it."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from compute.models import Job
+from compute.states import EndReason, JobState
+from runs import actions, files, outputs, snapshots
+from runs.configuration import RunConfiguration
+from runs.document import run_document
+from runs.forms import LONGEST_DESCRIPTION, pairs_of, span_of, tags_of
+from runs.listing import PAGE, with_what_a_row_shows
+from runs.models import Attempt, Run
+from runs.states import MOVES, RunStatus
+from runs.streams import streams_of
+from runs.timeline import spans
+from studio.errors import NotThere
+from studio.http import StudioRequest, wants_partial
+from studio.people.actions import note
+from studio.people.permissions import Right, may, require
+
+TABS = ("logs", "details", "outputs", "snapshot", "children", "raw")
+
+
+def run_of(request: StudioRequest, run_id: str) -> Run:
+    """Return the run of that id in the page's workspace. Raises NotThere for any other."""
+    found = Run.objects.select_related("workspace", "experiment", "target", "snapshot", "submitted_by", "parent")
+    run = found.filter(workspace=request.workspace, run_id=run_id).first()
+    if run is None:
+        raise NotThere
+    return run
+
+
+@require_safe
+def run_detail(request: StudioRequest, run_id: str) -> HttpResponse:
+    """Show a run, one tab of it open."""
+    run = run_of(request, run_id)
+    asked = request.GET.get("tab", "")
+    tab = asked if asked in TABS else "logs"
+    context = _header(request, run) | {"tab": tab, "tabs": _tabs(request, run, tab), "token": uuid4()}
+    context |= _TAB_CONTEXT[tab](request, run, context["attempts"])
+    return render(request, "runs/run_detail.html", context)
+
+
+@require_safe
+def run_header(request: StudioRequest, run_id: str) -> HttpResponse:
+    """Show the part of the page that moves with the run."""
+    run = run_of(request, run_id)
+    return render(request, "runs/_run_header.html", _header(request, run) | {"token": uuid4()})
+
+
+@require_POST
+def cancel(request: StudioRequest, run_id: str) -> HttpResponse:
+    """Ask the run to stop."""
+    require(request.user, Right.CANCEL_RUN, request.workspace)
+    actions.cancel_run(run_of(request, run_id), by=request.user)
+    if wants_partial(request):
+        return run_header_now(request, run_id)
+    return redirect("runs:detail", workspace=request.workspace.name, run_id=run_id)
+
+
+def run_header_now(request: StudioRequest, run_id: str) -> HttpResponse:
+    """Return the header as it is after an action."""
+    return render(request, "runs/_run_header.html", _header(request, run_of(request, run_id)) | {"token": uuid4()})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: StudioRequest, run_id: str) -> HttpResponse:
+    """Change a run's description and tags; a GET goes to where they are edited."""
+    address = reverse("runs:detail", kwargs={"workspace": request.workspace.name, "run_id": run_id}) + "?tab=details"
+    if request.method != "POST":
+        run_of(request, run_id)
+        return redirect(address)
+    require(request.user, Right.SUBMIT_RUN, request.workspace)
+    run = run_of(request, run_id)
+    description = request.POST.get("description", run.description).replace("\r\n", "\n").strip()
+    rows = pairs_of(request.POST, "tag")
+    problem = ""
+    try:
+        tags = tags_of(rows)
+    except ValidationError as exc:
+        problem, tags = " ".join(exc.messages), {}
+    if len(description) > LONGEST_DESCRIPTION:
+        problem = _("A description has up to %(n)d characters; this one has %(have)d.") % {
+            "n": LONGEST_DESCRIPTION,
+            "have": len(description),
+        }
+    if problem:
+        context = _header(request, run) | {"tab": "details", "tabs": _tabs(request, run, "details"), "token": uuid4()}
+        context |= _details(request, run, context["attempts"])
+        context |= {"edit_problem": problem, "tag_rows": rows, "typed_description": description}
+        return render(request, "runs/run_detail.html", context, status=422)
+    if description != run.description:
+        run.description = description
+        run.save(update_fields=["description"])
+        note(run.workspace, request.user, "run.describe", run, kind="run", name=run.display_name)
+    if tags != run.tags:
+        actions.set_tags(run, tags, by=request.user)
+    messages.success(request, _("Saved."))
+    return redirect(address)
+
+
+@require_safe
+def output(request: StudioRequest, run_id: str, attempt: int, path: str) -> HttpResponseBase:
+    """Send a file that the run wrote: as a download, as an image (`?view=image`), or as a preview (`?view=preview`)."""
+    job = _job_of(run_of(request, run_id), attempt)
+    file, size = outputs.open_output(job, path)
+    view = request.GET.get("view", "")
+    if view == "preview":
+        with file:
+            shown = files.preview(file, path, size)
+        context = {"preview": shown, "name": files.shown(path), "address": request.path, "anchor": "output"}
+        return render(request, "runs/_file_preview.html", context)
+    if view == "image":
+        response = files.image(file, size)
+        if response is None:
+            raise NotThere
+        return response
+    return files.attachment(files.pieces_of(file), path.rpartition("/")[2], size=size)
+
+
+@require_safe
+def outputs_zip(request: StudioRequest, run_id: str) -> HttpResponseBase:
+    """Send everything the run wrote as one zip, or one attempt's part of it (`?attempt=2`)."""
+    run = run_of(request, run_id)
+    jobs = [attempt.job for attempt in run.attempts.select_related("job")]
+    asked = request.GET.get("attempt", "")
+    if asked:
+        jobs = [job for job in jobs if str(job.attempt) == asked]
+    if not jobs:
+        raise NotThere
+    return files.attachment(outputs.zip_of(jobs), f"{run.display_name}-outputs.zip", kind="application/zip")
+
+
+@require_safe
+def snapshot_zip(request: StudioRequest, run_id: str) -> HttpResponseBase:
+    """Send the files of the run as they were at submission."""
+    run = run_of(request, run_id)
+    if run.snapshot is None:
+        raise NotThere
+    name = f"{run.display_name}-{run.snapshot}.zip"
+    return files.attachment(snapshots.zip_stream(run.snapshot), name, kind="application/zip")
+
+
+@require_safe
+def snapshot_file(request: StudioRequest, run_id: str, path: str) -> HttpResponseBase:
+    """Send one file of the snapshot: as a download, as an image, or as a preview."""
+    run = run_of(request, run_id)
+    size = next((e["size"] for e in (run.snapshot.manifest if run.snapshot else []) if e["path"] == path), None)
+    if run.snapshot is None or size is None:
+        raise NotThere
+    file = snapshots.open_file(run.snapshot, path)
+    view = request.GET.get("view", "")
+    if view == "preview":
+        with file:
+            shown = files.preview(file, path, size)
+        context = {"preview": shown, "name": files.shown(path), "address": request.path, "anchor": "snapshot"}
+        return render(request, "runs/_file_preview.html", context)
+    if view == "image":
+        response = files.image(file, size)
+        if response is None:
+            raise NotThere
+        return response
+    return files.attachment(files.pieces_of(file), path.rpartition("/")[2], size=size)
+
+
+def _job_of(run: Run, number: int) -> Job:
+    attempt = Attempt.objects.select_related("job").filter(run=run, number=number).first()
+    if attempt is None:
+        raise NotThere
+    return attempt.job
+
+
+def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
+    """Return what the header and the side show: two queries."""
+    attempts = list(run.attempts.select_related("job"))
+    last = attempts[-1].job if attempts else None
+    phases = spans(run.events.all(), created_at=run.created_at, now=timezone.now())
+    return {
+        "nav": "runs",
+        "run": run,
+        "attempts": attempts,
+        "last": last,
+        "preempted": sum(attempt.job.end_reason == EndReason.PREEMPTED for attempt in attempts),
+        "phases": phases,
+        "can_be_canceled": RunStatus.CANCEL_REQUESTED in MOVES[run.state],
+        "can_be_resubmitted": run.target is not None and run.target.takes_runs and run.snapshot_id is not None,
+        "git": _git(run.properties),
+        "callout": _callout(run),
+    }
+
+
+def _callout(run: Run) -> dict[str, str] | None:
+    """Return the sentence under the name: why it waits, or why it ended as it did."""
+    if not run.reason:
+        return None
+    tone = "bad" if run.status == RunStatus.FAILED else "warn"
+    return {"tone": tone, "reason": run.reason, "hint": run.hint}
+
+
+def _git(properties: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the facts of the repository the files came from, with a link only where one is safe."""
+    commit = str(properties.get("azureml.git.commit") or properties.get("mlflow.source.git.commit") or "")
+    if not commit:
+        return None
+    repository = str(properties.get("azureml.git.repository_uri") or "")
+    return {
+        "branch": str(properties.get("azureml.git.branch") or ""),
+        "commit": commit,
+        "short": commit[:7],
+        "dirty": str(properties.get("azureml.git.dirty", "")).lower() == "true",
+        "url": repository.removesuffix(".git") if repository.startswith(("https://", "http://")) else "",
+        "repository": repository,
+    }
+
+
+def _tabs(request: StudioRequest, run: Run, now: str) -> list[dict[str, Any]]:
+    labels = {
+        "logs": _("Logs"),
+        "details": _("Details"),
+        "outputs": _("Outputs"),
+        "snapshot": _("Snapshot"),
+        "children": _("Child runs"),
+        "raw": _("Raw JSON"),
+    }
+    base = reverse("runs:detail", kwargs={"workspace": request.workspace.name, "run_id": run.run_id})
+    counts = {"snapshot": run.snapshot.file_count if run.snapshot else None, "children": run.children.count() or None}
+    return [
+        {
+            "key": key,
+            "label": label,
+            "url": base if key == "logs" else f"{base}?tab={key}",
+            "current": key == now,
+            "n": counts.get(key),
+        }
+        for key, label in labels.items()
+    ]
+
+
+def _logs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
+    return {"streams": streams_of(run)}
+
+
+def _details(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
+    config = RunConfiguration.from_json(run.config)
+    return {
+        "config": config,
+        "max_duration": span_of(config.max_seconds),
+        "tag_rows": list(run.tags.items()),
+        "typed_description": run.description,
+        "attempt_rows": [_attempt_row(attempt) for attempt in reversed(attempts)],
+        "may_see_values": may(request.user, Right.SUBMIT_RUN, request.workspace),
+    }
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    job = attempt.job
+    reason = str(EndReason(job.end_reason).label) if job.end_reason else ""
+    return {
+        "number": attempt.number,
+        "job": job,
+        "state": JobState(job.state),
+        "seconds": (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None,
+        "reason": job.end_detail or reason,
+        "receipt": _receipt(job.receipt),
+    }
+
+
+def _receipt(receipt: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what ending the processes did as words: what was signalled, what was left, when it was over."""
+    said = []
+    for key, value in receipt.items():
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+        said.append((key.replace("_", " "), text))
+    return said
+
+
+def _outputs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
+    """Return the tree of what each attempt wrote, the newest first, and the file that is looked at."""
+    groups = []
+    open_file = request.GET.get("attempt", ""), request.GET.get("file", "")
+    for attempt in reversed(attempts):
+        found, more = outputs.files_of(attempt.job)
+        base = {"workspace": request.workspace.name, "run_id": run.run_id, "attempt": attempt.number}
+        entries = [
+            (file.path, file.size, {"url": reverse("runs:output", kwargs=base | {"path": file.address})})
+            for file in found
+        ]
+        groups.append(
+            {
+                "attempt": attempt.number,
+                "tree": files.tree_of(entries),
+                "count": len(found),
+                "size": sum(file.size for file in found),
+                "more": more,
+            }
+        )
+    context: dict[str, Any] = {"groups": groups, "most_listed": outputs.MOST_LISTED}
+    path, number = request.GET.get("file", ""), request.GET.get("attempt", "")
+    if path and number.isdecimal() and len(number) < 6:
+        file, size = outputs.open_output(_job_of(run, int(number)), path)
+        with file:
+            context["preview"] = files.preview(file, path, size)
+        context["name"] = files.shown(path)
+        kwargs = {"workspace": request.workspace.name, "run_id": run.run_id, "attempt": int(number), "path": path}
+        context["address"] = reverse("runs:output", kwargs=kwargs)
+    return context
+
+
+def _snapshot(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
+    if run.snapshot is None:
+        return {"tree": []}
+    base = {"workspace": request.workspace.name, "run_id": run.run_id}
+    path = request.GET.get("file", "")
+    if not path:
+        script = run.config.get("script", "")
+        path = script if any(e["path"] == script for e in run.snapshot.manifest) else ""
+    entries = [
+        (
+            e["path"],
+            e["size"],
+            {
+                "url": reverse("runs:snapshot_file", kwargs=base | {"path": e["path"]}),
+                "path_said": quote(e["path"], safe="/"),
+                "is_open": e["path"] == path,
+            },
+        )
+        for e in run.snapshot.manifest
+    ]
+    context: dict[str, Any] = {"tree": files.tree_of(entries)}
+    entry = next((e for e in run.snapshot.manifest if e["path"] == path), None)
+    if entry:
+        with snapshots.open_file(run.snapshot, path) as file:
+            context["preview"] = files.preview(file, path, entry["size"])
+        context["name"] = files.shown(path)
+        context["address"] = reverse("runs:snapshot_file", kwargs=base | {"path": path})
+    elif path:
+        raise NotThere
+    return context
+
+
+def _children(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
+    children = list(with_what_a_row_shows(Run.objects.filter(parent=run)).order_by("number")[: PAGE + 1])
+    return {"children": children[:PAGE], "more_children": len(children) > PAGE}
+
+
+def _raw(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
+    base = {"workspace": request.workspace.name, "run_id": run.run_id}
+    log_files = {
+        stream: request.build_absolute_uri(reverse("runs:log", kwargs=base | {"stream": stream}))
+        for group in streams_of(run)
+        for stream in group.streams
+    }
+    with_values = may(request.user, Right.SUBMIT_RUN, request.workspace)
+    document = run_document(run, log_files=log_files, with_values=with_values)
+    return {"document": json.dumps(document, indent=2, ensure_ascii=False)}
+
+
+_TAB_CONTEXT = {
+    "logs": _logs,
+    "details": _details,
+    "outputs": _outputs,
+    "snapshot": _snapshot,
+    "children": _children,
+    "raw": _raw,
+}

@@ -1,0 +1,119 @@
+// form[data-submit]: shows what belongs to each choice, and sends the form with its files so that they stay chosen
+// when something has to be mended; errors appear by their fields.
+import { chosenFiles, offer, size } from "./upload.js";
+
+function choose(form) {
+  for (const name of ["source", "environment"]) {
+    const now = form.querySelector(`[name=${name}]:checked`)?.value;
+    for (const part of form.querySelectorAll(`[data-${name}]`)) {
+      part.hidden = !part.dataset[name].split(" ").includes(now);
+    }
+    if (name !== "source") continue;
+    const like = form.querySelector("template[data-like-files]");
+    if (now === "same" && like) offer(form, [...like.content.querySelectorAll("option")].map((option) => option.value));
+  }
+  const nodes = form.querySelector("[name=node_count]");
+  const most = form.querySelector("[name=target]:checked")?.dataset.mostNodes;
+  if (nodes && most) nodes.max = Math.max(1, Number(most));
+}
+
+function problems(form, text, details = []) {
+  const place = form.querySelector("[data-submit-problem]");
+  place.replaceChildren();
+  if (!text) return;
+  const box = Object.assign(document.createElement("div"), { className: "callout bad" });
+  const inner = box.appendChild(document.createElement("div"));
+  inner.append(Object.assign(document.createElement("b"), { textContent: text }));
+  for (const detail of details) inner.append(Object.assign(document.createElement("p"), { textContent: detail }));
+  place.append(box);
+}
+
+function showErrors(form, errors) {
+  for (const field of form.querySelectorAll("[data-field]")) {
+    const said = errors[field.dataset.field] ?? [];
+    field.classList.toggle("invalid", said.length > 0);
+    field.querySelector("[data-errors]")?.replaceChildren(...said.map(({ message }) => Object.assign(document.createElement("li"), { textContent: message })));
+    for (const input of field.querySelectorAll("input:not([type=radio], [type=file]), textarea")) {
+      if (said.length) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
+  }
+  const placed = new Set([...form.querySelectorAll("[data-field]")].map((field) => field.dataset.field));
+  const rest = Object.entries(errors).filter(([name]) => !placed.has(name)).flatMap(([, said]) => said.map(({ message }) => message));
+  problems(form, Object.keys(errors).length ? form.dataset.wrongSaid : "", rest);
+  const first = form.querySelector(".field.invalid");
+  if (first) {
+    for (let part = first; part !== form; part = part.parentElement) part.hidden = false;
+    (first.querySelector("input:not([type=file], [disabled]), textarea") ?? first).focus();
+    first.scrollIntoView({ block: "center" });
+  } else if (rest.length) form.querySelector("[data-submit-problem]").scrollIntoView({ block: "center" });
+}
+
+function busy(form, on) {
+  const button = form.querySelector("[data-submit-button]");
+  button.disabled = on;
+  button.toggleAttribute("aria-busy", on);
+  if (on) button.setAttribute("aria-busy", "true");
+  form.querySelector("[data-progress]").hidden = !on;
+  form.querySelector("[data-abort]").hidden = !on;
+}
+
+function send(form) {
+  const body = new FormData(form);
+  for (const name of ["files", "folder", "archive"]) body.delete(name);
+  if (body.get("source") === "upload") {
+    const { archive, files = [], problem } = chosenFiles(form);
+    if (problem) return showErrors(form, { files: [{ message: problem }] });
+    if (archive) body.append("archive", archive, archive.name);
+    for (const { file, path } of files) {
+      body.append("files", file, file.name);
+      body.append("paths", path);
+    }
+  }
+  const request = new XMLHttpRequest();
+  const bar = form.querySelector("[data-progress] progress");
+  const words = form.querySelector("[data-progress-said]");
+  request.open("POST", form.action);
+  request.setRequestHeader("Accept", "application/json");
+  request.setRequestHeader("X-CSRFToken", body.get("csrfmiddlewaretoken"));
+  request.responseType = "json";
+  request.upload.onprogress = (event) => {
+    bar.value = event.total ? (100 * event.loaded) / event.total : 0;
+    words.textContent = event.loaded < event.total
+      ? words.dataset.sendingSaid.replace("{done}", size(event.loaded)).replace("{all}", size(event.total))
+      : words.dataset.storingSaid;
+  };
+  request.onload = () => {
+    const answer = request.response;
+    if (request.status === 201 && answer?.location) {
+      location.assign(answer.location);
+      return;
+    }
+    busy(form, false);
+    if (answer?.errors) showErrors(form, answer.errors);
+    else problems(form, request.status === 400 || request.status === 413 ? form.dataset.tooManySaid : form.dataset.failedSaid);
+  };
+  request.onerror = () => {
+    busy(form, false);
+    problems(form, form.dataset.failedSaid);
+  };
+  request.onabort = () => busy(form, false);
+  form.querySelector("[data-abort]").onclick = () => request.abort();
+  problems(form, "");
+  bar.value = 0;
+  words.textContent = "";
+  busy(form, true);
+  request.send(body);
+}
+
+for (const form of document.querySelectorAll("form[data-submit]")) {
+  delete form.dataset.once; // the request below is the one press
+  form.removeAttribute("data-once");
+  choose(form);
+  form.addEventListener("change", () => choose(form));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!form.querySelector("[data-submit-button]").disabled) send(form);
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) busy(form, false); });
+}
