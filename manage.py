@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The studio's commands."""
+"""The studio's commands. Any Python can read this file, so that an old one can say which it should have been."""
 
-import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
-    from django.core.management import execute_from_command_line
+if sys.version_info < (3, 11):  # noqa: UP036
+    found = ".".join(str(number) for number in sys.version_info[:2])
+    sys.exit("The studio needs Python 3.11 or newer and this is " + found + ". Start it as: python3.11 manage.py up")
 
-    execute_from_command_line(sys.argv)
+from studio.bootstrap import main
+
+if __name__ == "__main__":
+    main(sys.argv)

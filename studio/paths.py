@@ -22,3 +22,11 @@ def socket_path(data: Path) -> Path:
     short = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     return Path(base) / f"studio-{os.getuid()}-{short}" / "valkey.sock"
+
+
+def last_url(data: Path) -> str:
+    """Return the address under which `manage.py up` served last."""
+    try:
+        return (data / "url").read_text().strip().rstrip("/")
+    except OSError:
+        return "http://127.0.0.1:8000"

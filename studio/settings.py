@@ -7,7 +7,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from environs import FileAwareEnv
 
-from studio.paths import CHECKOUT, data_dir, socket_path
+from studio.paths import CHECKOUT, data_dir, last_url, socket_path
 
 django_stubs_ext.monkeypatch()
 env = FileAwareEnv()
@@ -24,7 +24,7 @@ GRACE_SECONDS = env.float("STUDIO_GRACE_SECONDS", 10.0)  # between TERM and KILL
 ENVIRONMENT_UNUSED_DAYS = env.float("STUDIO_ENVIRONMENT_UNUSED_DAYS", 14.0)  # then it is evicted
 SNAPSHOT_MAX_BYTES = 300 * 1024 * 1024  # Source: Azure ML limits, snapshots
 SNAPSHOT_MAX_FILES = 2000
-PUBLIC_URL = env.str("STUDIO_URL", "http://127.0.0.1:8000")
+PUBLIC_URL = env.str("STUDIO_URL", last_url(DATA_DIR))
 
 # Core
 DEBUG = env.bool("DEBUG", False)
