@@ -1,6 +1,6 @@
 """Ana owns, Ben is a data scientist in her team, Rita reads, Cleo is a stranger."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def data_in_a_folder_of_its_own(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     """Collect what would be queued, as (task name, arguments), instead of asking a broker."""
     sent: list[tuple[str, tuple[Any, ...]]] = []
 
@@ -32,9 +32,10 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, tuple[An
 
     monkeypatch.setattr(Celery, "send_task", send_task)
     monkeypatch.setattr(
-        "celery.app.task.Task.apply_async", lambda self, args=None, kwargs=None, **o: sent.append((self.name, tuple(args or ())))
+        "celery.app.task.Task.apply_async",
+        lambda self, args=None, kwargs=None, **o: sent.append((self.name, tuple(args or ()))),
     )
-    return iter([sent]).__next__()  # type: ignore[return-value]
+    return sent
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
+from django.forms import BaseForm
+
 from compute.states import EndReason, ProvisioningState
 
 if TYPE_CHECKING:
-    from compute.forms import TargetForm
     from compute.models import ComputeTarget, Job
 
 Handle = dict[str, Any]  # JSON; enough to find a job again after a restart
@@ -22,6 +23,7 @@ class JobSpec(TypedDict):
     arguments: list[str]
     interpreter: str  # path or name of a Python; empty: the environment's, else the studio machine's
     variables: dict[str, str]  # asked for by the person; the studio's own are added at the start
+    experiment: str
 
 
 class Phase(StrEnum):
@@ -60,7 +62,7 @@ class Driver(ABC):
     """
 
     label: ClassVar[str]  # as in the Create and Attach menus
-    form: "ClassVar[type[TargetForm]]"
+    form: ClassVar[type[BaseForm]]  # its fields, their validation, the help beside them
     do_not_call_in_templates = True  # Django templates call a class they meet, and print nothing
 
     def __init__(self, target: "ComputeTarget") -> None:
@@ -80,9 +82,12 @@ class Provisions(ABC):
     """Is created and deleted here, rather than attached and detached."""
 
     @abstractmethod
-    def create(self) -> None: ...
+    def create(self) -> TargetReport:
+        """Begin to create it. Raises CannotEverRun when the provider can never host it."""
+
     @abstractmethod
-    def delete(self) -> None: ...
+    def delete(self) -> TargetReport:
+        """Begin to delete it, once no node and no job is left."""
 
 
 class Resizes(ABC):
@@ -90,7 +95,7 @@ class Resizes(ABC):
 
     @abstractmethod
     def resize(self, nodes: range) -> None:
-        """Keep at least `nodes.start` and at most `nodes.stop - 1` nodes."""
+        """Keep at least `nodes.start` and at most `nodes.stop - 1` nodes. Raises CannotEverRun for too many."""
 
 
 class Starts(ABC):

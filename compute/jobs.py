@@ -1,0 +1,145 @@
+"""The life of a job: it is enqueued, started, followed and ended here, and nowhere else.
+
+Every step may be repeated and may be lost: rows say how far a job is, and `compute.tasks.reconcile` takes
+up what a crash left half done. Whoever submitted the job is told by name, never imported.
+"""
+
+import logging
+from typing import Any
+
+from celery import current_app
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from compute import environments, launch, logs
+from compute.drivers.base import Executes, JobReport, Phase, Queues
+from compute.models import EnvironmentState, Job
+from compute.states import EndReason, JobState, NodeState
+from studio.errors import StudioError
+
+logger = logging.getLogger(__name__)
+
+
+def enqueue(job: Job) -> None:
+    """Let a job whose files lie ready go on: wait for its environment, for nodes, or start at once.
+
+    Called again when its environment has been built.
+    """
+    if job.state != JobState.PREPARING:
+        return
+    if job.environment:
+        environment = environments.check(job.environment)
+        if environment.state == EnvironmentState.BUILDING:
+            return  # its end calls again
+        if environment.state != EnvironmentState.READY:
+            end_unstarted(job, EndReason.ENVIRONMENT, environment.reason)
+            return
+    if isinstance(job.target.driver, Queues):
+        with transaction.atomic():
+            if job.move(JobState.WAITING):
+                tell(job)
+        return
+    with transaction.atomic():
+        won = job.move(JobState.STARTING)
+    if won:
+        start(job)
+
+
+def start(job: Job) -> None:
+    """Start the processes of a job that has its place. A job that cannot be started ends and says why."""
+    try:
+        handle = job.target.able(Executes).submit(job)
+    except StudioError as exc:
+        end_unstarted(job, EndReason.NOT_STARTED, f"{exc.message} {exc.hint}".strip())
+        return
+    except OSError as exc:
+        logger.exception("Job %s could not be started.", job)
+        end_unstarted(job, EndReason.NOT_STARTED, _("The machine refused: %(error)s") % {"error": exc})
+        return
+    with transaction.atomic():
+        if job.move(JobState.RUNNING, handle=handle, started_at=timezone.now()):
+            tell(job)
+        else:  # it was canceled meanwhile
+            Job.objects.filter(pk=job.pk).update(handle=handle)
+    job.refresh_from_db()
+    if job.state != JobState.RUNNING:
+        job.target.able(Executes).cancel(handle, EndReason(job.end_reason or EndReason.CANCELED))
+
+
+def follow(job: Job) -> None:
+    """Ask the target how a job is, keep what it printed, and end it when it has ended."""
+    if job.state not in {JobState.RUNNING, JobState.ENDING} or not job.handle:
+        return
+    driver = job.target.able(Executes)
+    key = launch.log_key(job)
+    for report in driver.follow(job.handle, after=logs.size(key)):
+        if report.output:
+            logs.append(key, logs.size(key), report.output)
+        if report.phase == Phase.ENDED:
+            _end(job, report)
+            return
+        if report.exit_code:  # one rank has failed: the others have nobody left to talk to
+            driver.cancel(job.handle, EndReason.EXITED)
+    if job.state == JobState.ENDING:
+        driver.cancel(job.handle, EndReason(job.end_reason or EndReason.CANCELED))
+
+
+def end(job: Job, because: EndReason, detail: str = "") -> None:
+    """Begin to end a job, wherever it is in its life; one that has ended is fine."""
+    while job.state != JobState.ENDED:
+        if job.state in {JobState.PREPARING, JobState.WAITING}:
+            if end_unstarted(job, because, detail):
+                return
+        elif job.state in {JobState.STARTING, JobState.RUNNING}:
+            with transaction.atomic():
+                won = job.move(JobState.ENDING, end_reason=because, end_detail=detail)
+            if won:
+                job.refresh_from_db()
+                if job.handle:
+                    job.target.able(Executes).cancel(job.handle, because)
+                return
+        else:
+            return
+        job.refresh_from_db()
+
+
+def end_unstarted(job: Job, because: EndReason, detail: str = "") -> bool:
+    """End a job that has no process; say whether this call was the one that ended it."""
+    with transaction.atomic():
+        won = job.move(JobState.ENDED, end_reason=because, end_detail=detail[:2000], ended_at=timezone.now())
+        if won:
+            _free_nodes(job)
+            tell(job)
+    return won
+
+
+def _end(job: Job, report: JobReport) -> None:
+    """Store how a job ended, give its nodes back, and tell whoever submitted it."""
+    asked = job.end_reason if job.state == JobState.ENDING else ""
+    facts: dict[str, Any] = {
+        "end_reason": asked or report.reason,
+        "end_detail": (job.end_detail if asked else "") or report.detail[:2000],
+        "exit_code": report.exit_code,
+        "receipt": report.receipt,
+        "ended_at": timezone.now(),
+    }
+    with transaction.atomic():
+        if job.move(JobState.ENDED, **facts):
+            _free_nodes(job)
+            tell(job)
+            logger.info("Job %s ended: %s, exit code %s.", job, facts["end_reason"], report.exit_code)
+
+
+def _free_nodes(job: Job) -> None:
+    """Give a job's nodes back, idle again unless they are on their way out, and let the scheduler look."""
+    now = timezone.now()
+    job.nodes.filter(state=NodeState.RUNNING).update(state=NodeState.IDLE, state_changed_at=now)
+    job.nodes.update(job=None)
+    job.target.moved()
+    transaction.on_commit(lambda: current_app.send_task("compute.tasks.schedule"))
+
+
+def tell(job: Job) -> None:
+    """Let whoever submitted the job know that it moved, once that is committed."""
+    transaction.on_commit(lambda: current_app.send_task("runs.tasks.record_job", [job.pk]))

@@ -1,0 +1,132 @@
+"""How one rank of a job is started on this machine: its folder, its command, its surroundings."""
+
+import os
+import shlex
+import socket
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import signing
+from django.utils import timezone
+
+from compute import environments, logs
+from compute.drivers.base import Handle, JobSpec
+from compute.models import Job, Node
+from compute.processes import ProcessSpec, start
+
+COLLECTED = ("outputs", "logs")  # the folders that are kept and shown. Source: azure-ml facts D5
+
+
+def prepare(job: Job, fill: Callable[[Path], None]) -> None:
+    """Make a working directory a rank, filled by `fill`; all ranks share the first one's outputs and logs.
+
+    Safe to repeat: a directory that stands is left alone.
+    """
+    for rank in range(job.node_count):
+        folder = job.folder / f"rank-{rank}"
+        if folder.exists():
+            continue
+        scratch = job.folder / f".rank-{rank}.{os.getpid()}"
+        fill(scratch)
+        for name in COLLECTED:
+            kept = scratch / name
+            if rank == 0:
+                kept.mkdir(parents=True, exist_ok=True)
+            elif not kept.exists():
+                kept.symlink_to(Path("..") / "rank-0" / name, target_is_directory=True)
+        scratch.rename(folder)
+
+
+def log_key(job: Job, rank: int = 0) -> str:
+    """Return the log store's key of what a rank prints."""
+    name = "std_log.txt" if job.node_count == 1 else f"std_log_process_{rank}.txt"
+    return f"runs/{job.run_id}/{job.attempt}/{name}"
+
+
+def say(job: Job, text: str) -> None:
+    """Add a line to the attempt's own log of what the studio did for it."""
+    key = f"runs/{job.run_id}/{job.attempt}/studio.txt"
+    stamp = timezone.now().strftime("%Y-%m-%d %H:%M:%S")
+    logs.add(key, f"{stamp} {text}\n".encode())
+
+
+def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
+    """Start one detached process a rank, each on its node (None: anywhere on this machine).
+
+    Starting the same job twice starts its processes once. Returns {"ranks": [process handle, …]}.
+    """
+    spec: JobSpec = job.spec  # type: ignore[assignment]
+    python = environments.interpreter_of(job.environment) if job.environment else Path(spec["interpreter"])
+    command = [str(python), spec["script"], *spec["arguments"]]
+    port = job.handle.get("port") or _free_port()
+    say(job, f"$ {shlex.join([python.name, *command[1:]])}")
+    return {
+        "port": port,
+        "ranks": [
+            start(
+                ProcessSpec(
+                    argv=command,
+                    cwd=job.folder / f"rank-{rank}",
+                    env=_surroundings(job, spec, rank, node, python, port),
+                    log=logs.path(log_key(job, rank)),
+                    folder=job.folder / f"control-{rank}",
+                    tag=f"{job.run_id}.{job.attempt}",
+                    cpus=list(node.cpus) if node else [],
+                    memory_bytes=node.memory_bytes if node else None,
+                    max_seconds=job.max_seconds,
+                    grace_seconds=settings.GRACE_SECONDS,
+                )
+            )
+            for rank, node in enumerate(nodes)
+        ],
+    }
+
+
+def _surroundings(job: Job, spec: JobSpec, rank: int, node: Node | None, python: Path, port: int) -> dict[str, str]:
+    """Return all the variables a rank sees: nothing of the studio's own environment is passed on."""
+    home, scratch = job.folder / "home", job.folder / "tmp"
+    home.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(exist_ok=True)
+    workspace = job.target.workspace
+    lifetime = timedelta(seconds=job.max_seconds or 30 * 86400)
+    variables: dict[str, Any] = {
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "TMPDIR": scratch,
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "PYTHONUNBUFFERED": "1",  # or a line waits in a buffer instead of being seen
+        "RANK": rank,
+        "NODE_RANK": rank,
+        "LOCAL_RANK": 0,
+        "WORLD_SIZE": job.node_count,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "AZUREML_RUN_ID": job.run_id,
+        "AZUREML_RUN_TOKEN": signing.dumps({"run": job.run_id, "attempt": job.attempt}, salt="run token"),
+        "AZUREML_RUN_TOKEN_EXPIRY": int((timezone.now() + lifetime).timestamp()),
+        "AZUREML_ARM_SUBSCRIPTION": workspace.guid,
+        "AZUREML_ARM_RESOURCEGROUP": "studio",
+        "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
+        "AZUREML_ARM_PROJECT_NAME": spec["experiment"],
+        "AZUREML_SERVICE_ENDPOINT": settings.PUBLIC_URL,
+        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": settings.PUBLIC_URL,
+        "DEFAULT_IDENTITY_CLIENT_ID": "",  # Source: facts I; empty means the system's identity, or none
+    }
+    if node:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(node.gpus)
+        variables["OMP_NUM_THREADS"] = node.virtual_cpus
+        variables["AZUREML_NODE_ID"] = node.node_id
+    if job.environment:
+        variables["VIRTUAL_ENV"] = python.parent.parent
+    return {name: str(value) for name, value in (spec["variables"] | variables).items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

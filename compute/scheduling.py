@@ -1,0 +1,322 @@
+"""Where plans meet rows: reads the world, asks `engines.plan`, stores what it decided, then acts on it.
+
+One scheduler at a time decides for a host: the host's row is locked while a plan is made and stored. What
+touches the machine happens after the commit, and each such step may be repeated by the next call.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from compute import jobs, launch, reasons, sizes
+from compute.drivers import kinds_with
+from compute.drivers.base import Provisions, Queues
+from compute.engines import embedded, plan
+from compute.models import ComputeTarget, Host, Job, Node, ScalingEvent
+from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
+
+logger = logging.getLogger(__name__)
+MOST_ROUNDS = 20  # each round is a plan carried out; a settled world needs one
+PREPARING_FOR = timedelta(seconds=10)  # a node that prepares for longer was cut off
+
+
+@dataclass(frozen=True)
+class World:
+    """What a plan is made from, and the rows behind it."""
+
+    host: Host
+    targets: dict[int, ComputeTarget]
+    nodes: dict[int, Node]
+    jobs: dict[int, Job]  # those that wait, ready or not
+
+
+@dataclass
+class Decided:
+    """What one round stored and is to be carried out now that it is committed."""
+
+    placed: list[Job]
+    created: list[tuple[ComputeTarget, list[Node], int, str]]  # with the count before, and the cause
+    leaving: list[Node]
+    preempted: list[tuple[Node, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.placed or self.created or self.leaving or self.preempted)
+
+
+def schedule() -> list[Job]:
+    """Give nodes to jobs and clusters the nodes they need, until nothing is left to do; return the jobs started."""
+    started: list[Job] = []
+    host = embedded.this_host()
+    _sweep()
+    for _round in range(MOST_ROUNDS):
+        with transaction.atomic():
+            world = _read(Host.objects.select_for_update().get(pk=host.pk))
+            plan_ = _plan(world)
+            decided = _store(world, plan_)
+            if not decided:
+                _store_waits(world, plan_)
+        if not decided:
+            break
+        _carry_out(decided)
+        started += decided.placed
+    else:
+        logger.warning("The scheduler did not settle in %d rounds.", MOST_ROUNDS)
+    return started
+
+
+def refused(target: ComputeTarget, node_count: int, *, maximum: int | None = None) -> str | None:
+    """Return in one sentence why `node_count` nodes of `target` can never stand together here, or None."""
+    capacity = embedded.capacity(embedded.this_host())
+    view = _cluster_view(target, maximum=maximum)
+    refusal = plan.can_ever_run(capacity, view, node_count)
+    return reasons.why_never(refusal, target) if refusal else None
+
+
+def preempt(node: Node, reason: str) -> None:
+    """Take a node away: it is marked, and its job, if it has one, begins to end."""
+    if not node.move(NodeState.PREEMPTED, reason=reason):
+        return
+    node.target.moved()
+    if node.job:
+        launch.say(node.job, f"Node {node.node_id} was preempted: {reason}")
+        job_id = node.job.pk
+        transaction.on_commit(
+            lambda: jobs.end(
+                Job.objects.select_related("target__workspace").get(pk=job_id), EndReason.PREEMPTED, reason
+            )
+        )
+
+
+def settle() -> None:
+    """Carry on with nodes, allocation states and deletions that a crash or a lost message left half done."""
+    late = timezone.now() - PREPARING_FOR
+    for node in Node.objects.filter(state=NodeState.PREPARING, state_changed_at__lt=late):
+        _prepare(node)
+    orphaned = Node.objects.filter(state=NodeState.RUNNING).filter(Q(job=None) | Q(job__state=JobState.ENDED))
+    orphaned.update(state=NodeState.IDLE, job=None, state_changed_at=timezone.now())
+    _sweep()
+    resizing = ComputeTarget.objects.existing().filter(allocation_state=AllocationState.RESIZING)
+    for target in resizing.select_related("workspace"):
+        _settle_allocation(target)
+
+
+def _sweep() -> None:
+    """Remove the nodes that were on their way out and have no job any more, and the targets that have no node."""
+    on_their_way = Node.objects.filter(state__in=[NodeState.PREEMPTED, NodeState.LEAVING])
+    for node in on_their_way.filter(Q(job=None) | Q(job__state=JobState.ENDED)).select_related("target__workspace"):
+        _remove(node)
+        _settle_allocation(node.target)
+    deleting = ComputeTarget.objects.existing().filter(provisioning_state=ProvisioningState.DELETING, nodes=None)
+    for target in deleting.exclude(jobs__in=Job.objects.active()).select_related("workspace"):
+        _finish_deletion(target)
+
+
+def _finish_deletion(target: ComputeTarget) -> None:
+    """Take a deleted target off the lists, now that nothing of it is left."""
+    target.able(Provisions).delete()
+    with transaction.atomic():
+        gone = ComputeTarget.objects.filter(pk=target.pk, deleted_at=None, nodes=None)
+        if gone.update(deleted_at=timezone.now()):
+            target.moved()
+
+
+def _read(host: Host) -> World:
+    targets = {
+        t.pk: t for t in ComputeTarget.objects.existing().of_kinds(*kinds_with(Queues)).select_related("workspace")
+    }
+    nodes = {n.pk: n for n in Node.objects.filter(host=host).select_related("job")}
+    for node in nodes.values():
+        node.target = targets[node.target_id]
+    waiting = Job.objects.filter(state__in=[JobState.PREPARING, JobState.WAITING], target__in=targets)
+    found = {j.pk: j for j in waiting.in_order()}
+    for job in found.values():
+        job.target = targets[job.target_id]
+    return World(host, targets, nodes, found)
+
+
+def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> plan.ClusterView:
+    return plan.ClusterView(
+        id=target.pk,
+        name=target.name,
+        slice=embedded.slice_of(sizes.by_name(target.vm_size)),
+        min_nodes=target.min_nodes,
+        max_nodes=target.max_nodes if maximum is None else maximum,
+        idle_seconds=target.idle_seconds,
+        low_priority=target.is_low_priority,
+        takes_work=target.takes_runs,
+    )
+
+
+def _plan(world: World) -> plan.Plan:
+    return plan.plan(
+        embedded.capacity(world.host),
+        [_cluster_view(t) for t in world.targets.values()],
+        [
+            plan.NodeView(
+                id=n.pk,
+                cluster=n.target_id,
+                state=n.state,
+                job=n.job_id,
+                since=n.state_changed_at.timestamp(),
+                created=n.created_at.timestamp(),
+            )
+            for n in world.nodes.values()
+        ],
+        [
+            plan.JobView(
+                id=j.pk,
+                name=j.run_name,
+                cluster=j.target_id,
+                nodes=j.node_count,
+                ready=j.state == JobState.WAITING,
+                priority=j.priority,
+                order=j.enqueued_at.timestamp(),
+            )
+            for j in world.jobs.values()
+        ],
+        timezone.now().timestamp(),
+    )
+
+
+def _store(world: World, decided: plan.Plan) -> Decided:
+    """Store a plan's decisions; each is conditional on the row being as the plan saw it."""
+    done = Decided([], [], [], [])
+    now = timezone.now()
+    for placement in decided.place:
+        job, nodes = world.jobs[placement.job], [world.nodes[pk] for pk in placement.nodes]
+        if job.move(JobState.STARTING, placed_on=[n.node_id for n in nodes], wait_reason=""):
+            for node in nodes:
+                node.move(NodeState.RUNNING)
+            Node.objects.filter(pk__in=placement.nodes).update(job=job)
+            job.target.moved()
+            done.placed.append(job)
+    for create in decided.create:
+        target = world.targets[create.cluster]
+        before = sum(n.target_id == target.pk for n in world.nodes.values())
+        made = [_new_node(world, target) for _n in range(create.count)]
+        run = world.jobs[create.job].run_name if create.job else ""
+        cause = reasons.why_nodes_changed(create.cause, target, run=run)
+        done.created.append((target, made, before, cause))
+        world.nodes.update((n.pk, n) for n in made)
+        _allocate(target, AllocationState.RESIZING)
+    for release in decided.release:
+        node = world.nodes[release.node]
+        run = world.jobs[release.for_job].run_name if release.for_job else ""
+        cluster = world.targets[release.for_cluster].name if release.for_cluster else ""
+        if node.move(
+            NodeState.LEAVING, reason=reasons.why_nodes_changed(release.cause, node.target, run=run, cluster=cluster)
+        ):
+            done.leaving.append(node)
+            _allocate(node.target, AllocationState.RESIZING)
+    for taken in decided.preempt:
+        node, by = world.nodes[taken.node], world.targets[taken.for_cluster]
+        reason = _("Cluster %(name)s, which is dedicated, took its place.") % {"name": by.name}
+        Node.objects.filter(pk=node.pk).update(state_changed_at=now)
+        preempt(node, reason)
+        done.preempted.append((node, reason))
+        _allocate(node.target, AllocationState.RESIZING)
+    return done
+
+
+def _new_node(world: World, target: ComputeTarget) -> Node:
+    slice_ = embedded.slice_of(sizes.by_name(target.vm_size))
+    cpus, gpus = embedded.carve(world.host, slice_, world.nodes.values())
+    return Node.objects.create(
+        target=target,
+        host=world.host,
+        node_id=Node.new_id(),
+        cpus=cpus,
+        gpus=gpus,
+        virtual_cpus=slice_.cpus,
+        memory_bytes=slice_.memory_bytes,
+    )
+
+
+def _carry_out(decided: Decided) -> None:
+    """Do what was stored: start jobs, prepare and remove nodes."""
+    for job in decided.placed:
+        for node_id in job.placed_on:
+            launch.say(job, f"Node {job.target.name}/{node_id} assigned")
+        jobs.start(job)
+    for target, made, before, cause in decided.created:
+        began = timezone.now()
+        for node in made:
+            _prepare(node)
+        _note_scaling(target, before, before + len(made), cause, timezone.now() - began)
+        _settle_allocation(target)
+    for node in decided.leaving:
+        count = node.target.nodes.count()
+        began = timezone.now()
+        if _remove(node):
+            _note_scaling(node.target, count, count - 1, node.reason, timezone.now() - began)
+        _settle_allocation(node.target)
+    for node, reason in decided.preempted:
+        count = node.target.nodes.count()
+        fresh = Node.objects.filter(pk=node.pk).select_related("job").first()
+        if fresh and (fresh.job is None or fresh.job.state == JobState.ENDED):
+            _remove(fresh)
+        _note_scaling(node.target, count, count - 1, _("preempted: %(why)s") % {"why": reason}, timedelta())
+        _settle_allocation(node.target)
+
+
+def _prepare(node: Node) -> None:
+    """Make a node ready for work. On this machine a slice is ready once its place is stored."""
+    with transaction.atomic():
+        if node.move(NodeState.IDLE):
+            node.target.moved()
+
+
+def _remove(node: Node) -> bool:
+    """Forget a node that has no job any more; say whether it was there."""
+    with transaction.atomic():
+        gone, _rows = Node.objects.filter(pk=node.pk, state__in=[NodeState.LEAVING, NodeState.PREEMPTED]).delete()
+        node.target.moved()
+    return bool(gone)
+
+
+def _allocate(target: ComputeTarget, state: AllocationState) -> None:
+    now = timezone.now()
+    changed = ComputeTarget.objects.filter(pk=target.pk).exclude(allocation_state=state)
+    if changed.update(allocation_state=state, allocation_changed_at=now):
+        target.allocation_state, target.allocation_changed_at = state, now
+    target.moved()
+
+
+def _settle_allocation(target: ComputeTarget) -> None:
+    """Call a cluster steady again when no node of it comes or goes."""
+    moving = [NodeState.PREPARING, NodeState.LEAVING, NodeState.PREEMPTED]
+    with transaction.atomic():
+        if not target.nodes.filter(state__in=moving).exists():
+            _allocate(target, AllocationState.STEADY)
+
+
+def _note_scaling(target: ComputeTarget, before: int, after: int, cause: str, took: timedelta) -> None:
+    ScalingEvent.objects.create(target=target, before=before, after=after, cause=cause[:255], took=took)
+    logger.info("Cluster %s: %d → %d nodes, %s.", target, before, after, cause)
+
+
+def _store_waits(world: World, decided: plan.Plan) -> None:
+    """Store why each job waits, and tell when that changed."""
+    named = world.jobs | {n.job.pk: n.job for n in world.nodes.values() if n.job}
+    for pk, wait in decided.waits.items():
+        job = world.jobs[pk]
+        reason = reasons.why_it_waits(wait, job, jobs=named, targets=world.targets)[:500]
+        if job.wait_reason != reason and Job.objects.filter(pk=pk, state=job.state).update(wait_reason=reason):
+            job.wait_reason = reason
+            if job.state == JobState.WAITING:
+                jobs.tell(job)
+
+
+def free_counts(targets: Iterable[ComputeTarget]) -> dict[int, dict[str, int]]:
+    """Return the number of nodes by state for each of `targets`, in one query."""
+    counts: dict[int, dict[str, int]] = {t.pk: {} for t in targets}
+    rows = Node.objects.filter(target__in=counts).values_list("target", "state").annotate(n=Count("pk"))
+    for target, state, n in rows:
+        counts[target][state] = n
+    return counts

@@ -1,0 +1,119 @@
+"""Steps of jobs, clusters and environments: short, safe to run twice, lost without harm."""
+
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready
+from django.utils import timezone
+
+from compute import actions, environments, jobs, scheduling
+from compute.models import ComputeTarget, Environment, EnvironmentState, Job
+from compute.states import EndReason, JobState
+from compute.watch import watcher
+from studio.people.models import Workspace
+
+STUCK_AFTER = timedelta(seconds=10)  # a step that takes longer was cut off
+
+
+@shared_task(name="compute.tasks.schedule")
+def schedule() -> None:
+    """Give nodes to jobs, and clusters the nodes they need."""
+    for job in scheduling.schedule():
+        watch_job(job)
+
+
+@shared_task(name="compute.tasks.follow_job")
+def follow_job(job_id: int) -> None:
+    """Ask how a job is."""
+    job = Job.objects.select_related("target__workspace").get(pk=job_id)
+    jobs.follow(job)
+    watch_job(job)
+
+
+@shared_task(name="compute.tasks.end_job")
+def end_job(job_id: int, because: str, detail: str = "") -> None:
+    """Begin to end a job."""
+    job = Job.objects.select_related("target__workspace").get(pk=job_id)
+    jobs.end(job, EndReason(because), detail)
+    watch_job(job)
+
+
+@shared_task(name="compute.tasks.environment_ended")
+def environment_ended(environment_id: int) -> None:
+    """Look how a build went, and let the jobs that waited for it go on."""
+    environment = environments.check(Environment.objects.get(pk=environment_id))
+    if environment.state == EnvironmentState.BUILDING:
+        watch_environment(environment)
+        return
+    for job in Job.objects.filter(environment=environment, state=JobState.PREPARING).select_related(
+        "target__workspace"
+    ):
+        advance(job)
+
+
+def advance(job: Job) -> None:
+    """Let a job whose files lie ready go on, as far as it can now."""
+    jobs.enqueue(job)
+    if job.state == JobState.WAITING:
+        schedule()
+        return
+    watch_job(job)
+    if job.state == JobState.PREPARING and job.environment:
+        watch_environment(job.environment)
+        schedule()  # its cluster may grow while its environment is built
+
+
+def watch_job(job: Job) -> None:
+    """Follow a job again when one of its processes ends."""
+    if job.state in {JobState.RUNNING, JobState.ENDING}:
+        for rank in job.handle.get("ranks", []):
+            watcher.watch(rank, lambda: follow_job.delay(job.pk))
+
+
+def watch_environment(environment: Environment) -> None:
+    """Look at a build again when its process ends."""
+    if environment.state == EnvironmentState.BUILDING and environment.handle:
+        watcher.watch(environment.handle, lambda: environment_ended.delay(environment.pk))
+
+
+@shared_task(name="compute.tasks.reconcile")
+def reconcile() -> None:
+    """Take up whatever a crash, a restart or a lost message left half done."""
+    for workspace in Workspace.objects.exclude(targets__name=actions.LOCAL, targets__deleted_at=None):
+        actions.ensure_local(workspace)
+    for environment in Environment.objects.filter(state=EnvironmentState.BUILDING):
+        environment_ended(environment.pk)
+    late = timezone.now() - STUCK_AFTER
+    active = Job.objects.active().select_related("target__workspace", "environment")
+    for job in active.filter(state=JobState.STARTING, handle={}, enqueued_at__lt=late):
+        jobs.start(job)  # starts no process that runs already
+        watch_job(job)
+    for job in active.filter(state__in=[JobState.RUNNING, JobState.ENDING]):
+        jobs.follow(job)
+        watch_job(job)
+    for job in active.filter(
+        state=JobState.PREPARING, environment__state__in=[EnvironmentState.READY, EnvironmentState.FAILED]
+    ):
+        advance(job)
+    scheduling.settle()
+    schedule()
+
+
+@shared_task(name="compute.tasks.refresh_targets")
+def refresh_targets() -> None:
+    """Ask every target how it is."""
+    for target in ComputeTarget.objects.existing().select_related("workspace"):
+        actions.refresh_target(target)
+
+
+@shared_task(name="compute.tasks.evict_environments")
+def evict_environments() -> None:
+    """Remove the environments that nothing has used for long."""
+    environments.evict_unused()
+
+
+@worker_ready.connect
+def find_again(**_: Any) -> None:
+    """A worker that starts takes up at once what runs on this machine, not at the next reconcile."""
+    reconcile.delay()

@@ -1,0 +1,70 @@
+"""What every kind of compute target promises. A new kind adds its line to SAMPLES."""
+
+from typing import Any
+
+import pytest
+from django.forms import BaseForm
+
+from compute.drivers import DRIVERS, driver_class
+from compute.drivers.base import ABILITIES, Driver, Executes, Queues
+from compute.forms import TargetForm
+from compute.models import ComputeTarget
+from compute.states import ProvisioningState
+from studio.errors import NotSupported
+from studio.people.models import Workspace
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "AmlCompute": {"vm_size": "Standard_D1_v2", "vm_priority": "Dedicated", "min_nodes": 0, "max_nodes": 2},
+    "local": {},
+}
+
+
+@pytest.fixture(params=list(DRIVERS))
+def target(request: Any, workspace: Workspace) -> ComputeTarget:
+    kind = request.param
+    return ComputeTarget.objects.create(workspace=workspace, name="sample", kind=kind, **SAMPLES[kind])
+
+
+def test_every_kind_has_a_sample() -> None:
+    assert set(SAMPLES) == set(DRIVERS)
+
+
+def test_a_kind_says_what_it_is_and_what_it_asks_for(target: ComputeTarget) -> None:
+    assert target.driver.label
+    assert issubclass(target.driver.form, BaseForm)
+    assert target.driver.do_not_call_in_templates
+
+
+def test_its_verbs_follow_from_its_abilities(target: ComputeTarget) -> None:
+    driver = target.driver
+    for ability in ABILITIES:
+        verbs = ability.__abstractmethods__
+        assert verbs <= driver.verbs() or not isinstance(driver, ability)
+        if not isinstance(driver, ability):
+            with pytest.raises(NotSupported):
+                target.able(ability)
+
+
+def test_it_can_be_asked_how_it_is(target: ComputeTarget) -> None:
+    assert target.driver.refresh().state in ProvisioningState
+
+
+def test_every_kind_runs_jobs_and_a_cluster_queues_them() -> None:
+    assert all(issubclass(driver_class(kind), Executes) for kind in DRIVERS)
+    assert issubclass(driver_class("AmlCompute"), Queues)
+
+
+def test_a_class_that_forgets_a_verb_cannot_be_made() -> None:
+    class Forgetful(Driver, Executes):
+        label = "Forgetful"
+        form = TargetForm
+
+        def refresh(self) -> Any: ...
+
+    with pytest.raises(TypeError, match="submit"):
+        Forgetful(ComputeTarget())  # type: ignore[abstract]
+
+
+def test_an_unknown_kind_is_said_to_be_unknown() -> None:
+    with pytest.raises(NotSupported, match="Abacus"):
+        driver_class("Abacus")
