@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,13 +70,8 @@ def main(argv: list[str]) -> None:
 
 
 def _ours(command: str, arguments: list[str]) -> None:
-    if command == "up":
-        from studio.up import main as run
-    elif command == "test":
-        from studio.checks import main as run
-    else:
-        from studio.bench import main as run
-    sys.exit(run(arguments))
+    module = import_module({"up": "studio.up", "test": "studio.checks", "bench": "studio.bench"}[command])
+    sys.exit(module.main(arguments))
 
 
 def _django(argv: list[str]) -> None:

@@ -31,9 +31,9 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
 if not SECRET_KEY and (DATA_DIR / "secret_key").is_file():
     SECRET_KEY = (DATA_DIR / "secret_key").read_text().strip()  # made by `manage.py up`, mode 0600
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -204,7 +204,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SEAL_KEYS = env.list("SEAL_KEYS", [])  # newest first; without them a key derived from SECRET_KEY seals
+SEAL_KEYS: list[str] = env.list("SEAL_KEYS", [])  # newest first; without them a key derived from SECRET_KEY seals
 
 LOGGING = {
     "version": 1,

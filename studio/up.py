@@ -332,7 +332,7 @@ def web(listening: socket.socket) -> None:
     from studio.asgi import application
 
     config = uvicorn.Config(
-        application,  # type: ignore[arg-type]
+        application,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",  # it waits for slow viewers
