@@ -1,0 +1,615 @@
+"""What a script needs around it: an existing interpreter, or packages, built once on this machine and shared.
+
+A definition says all that makes an environment what it is; its digest is the environment's identity. A build is a
+detached program that writes its own log; rows move by compare-and-set, so that however many ask, one build runs.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import uv
+import yaml
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from compute import builder, logs
+from compute.drivers.base import Phase
+from compute.models import Environment, EnvironmentState, Job
+from compute.processes import ProcessSpec, look, start
+from compute.states import EndReason
+from studio.errors import CannotEverRun, StudioError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_TEXT = 64 * 1024  # bytes of a requirements or conda file
+LONGEST_BUILD_SECONDS = 3600
+MOST_LOST_BUILDS = 2  # a build that a restart of the machine cut off begins again this often
+CONDA_TOOLS = ("micromamba", "mamba", "conda")
+
+# What the world outside may tell a build: how to reach package indexes, and nothing about the studio.
+_PASSED_ON = re.compile(
+    r"(PIP|UV)_\w+|(HTTP|HTTPS|ALL|NO|FTP)_PROXY|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|GIT_SSL_CAINFO",
+    re.IGNORECASE,
+)
+# … but not where packages go, or with which Python: that is decided here.
+_NOT_PASSED_ON = re.compile(
+    r"(PIP|UV)_(USER|TARGET|PREFIX|ROOT|PYTHON|SYSTEM_PYTHON|REQUIREMENTS?|CONSTRAINTS?|REQUIRE_VIRTUALENV|LOG"
+    r"|CACHE_DIR|LINK_MODE|PROJECT\w*|ENV_FILE|OVERRIDES?|EXCLUDES?|BUILD_CONSTRAINTS?|WORKING_DIR\w*)",
+    re.IGNORECASE,
+)
+_OPTION_WITH_ADDRESS = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
+_OPTION_WITH_VALUE = ("--no-binary", "--only-binary", "--trusted-host")
+_OPTION = ("--no-index", "--pre", "--prefer-binary", "--require-hashes")
+_REMOTE = re.compile(r"(git\+)?https?://[^\s/]+\S*\Z")
+_HASH = re.compile(r"\s+--hash[= ]\w+:[0-9a-fA-F]+")
+_CONDA_PACKAGE = re.compile(r"(?:(?P<channel>[A-Za-z0-9][\w./-]*)::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<version>.*)\Z")
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_FOLDER = re.compile(r"[0-9a-f]{16}-\d+\Z")
+
+
+# Definitions
+
+
+def definition_of(kind: str, text: str) -> dict[str, Any]:
+    """Return what an environment is, as JSON, from what a person asked for.
+
+    `text` is a path or name of a Python for the kind "interpreter" ("" is the studio machine's own), a requirements
+    file for "pip", and an environment file for "conda". Raises StudioError for text that cannot be read or must not
+    be, CannotEverRun for what this machine has not got. {"python"} of the result is a path.
+    """
+    if len(text.encode(errors="replace")) > LONGEST_TEXT:
+        raise StudioError(
+            _("The environment's text is longer than %(n)d bytes.") % {"n": LONGEST_TEXT}, _("Name fewer packages.")
+        )
+    if kind == "interpreter":
+        python = _interpreter(text.strip())
+        return {"kind": kind, "text": text.strip(), "python": str(python), "version": _version_of(python)}
+    here = {"python": host_python(), "version": platform.python_version(), "machine": _machine()}
+    if kind == "pip":
+        lines = _requirements(text.splitlines())
+        if not any(not line.startswith("-") for line in lines):
+            raise StudioError(
+                _("The requirements name no package."), _("Name one a line, or choose an existing interpreter.")
+            )
+        return {"kind": kind, "text": "\n".join(lines) + "\n", **here}
+    if kind == "conda":
+        return {"kind": kind, **_conda(text), **here}
+    raise StudioError(_("There is no kind of environment “%(kind)s”.") % {"kind": kind[:40]})
+
+
+def host_python() -> str:
+    """Return the Python from which environments are made: the one that the studio's own was made from."""
+    return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
+
+
+def digest_of(definition: dict[str, Any]) -> str:
+    """Return the identity of what `definition` describes."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _machine() -> str:
+    return f"{sys.platform}-{platform.machine()}-{''.join(platform.libc_ver())}"
+
+
+def _interpreter(asked: str) -> Path:
+    """Return the absolute path of an existing Python. A virtual environment's link to its Python is not followed."""
+    if not asked:
+        return Path(host_python())
+    own = os.fspath(Path(sys.prefix) / "bin")
+    folders = [f for f in os.environ.get("PATH", os.defpath).split(os.pathsep) if f and f != own]
+    if "/" in asked and not asked.startswith("/"):
+        raise CannotEverRun(
+            _("The interpreter “%(path)s” is not given from the root.") % {"path": asked[:200]},
+            _("Write its whole path, such as /usr/bin/python3, or its name."),
+        )
+    found = shutil.which(asked, path=os.pathsep.join(folders)) if asked.isprintable() else None
+    if found is None:
+        raise CannotEverRun(
+            _("There is no interpreter “%(path)s” on the studio's machine.") % {"path": asked[:200]},
+            _("Check its path, or leave it empty for %(python)s.") % {"python": host_python()},
+        )
+    return Path(found).absolute()
+
+
+def _version_of(python: Path) -> str:
+    """Return the version that an interpreter says it has. Raises CannotEverRun when it is no Python or not safe."""
+    known = python.stat()
+    if known.st_uid not in {0, os.geteuid()} or known.st_mode & 0o002:
+        raise CannotEverRun(
+            _("The interpreter %(path)s could be changed by others.") % {"path": python},
+            _("Choose one that belongs to the system or to the studio."),
+        )
+    version = _ask_version(os.fspath(python), known.st_ino, known.st_mtime_ns)
+    if not version:
+        raise CannotEverRun(
+            _("%(path)s does not answer as a Python 3.") % {"path": python},
+            _("Choose the interpreter itself, such as /usr/bin/python3."),
+        )
+    return version
+
+
+@lru_cache(maxsize=64)
+def _ask_version(python: str, inode: int, modified: int) -> str:
+    """Return what the interpreter answers, or "" for none; asked anew when its file changes."""
+    command = [python, "-I", "-c", "import platform; print(platform.python_version())"]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, env={"PATH": os.defpath, "LANG": "C.UTF-8"}, cwd="/", capture_output=True, timeout=15, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    answer = done.stdout.decode(errors="replace").strip()
+    return answer if re.fullmatch(r"3\.\d+\.\d+\S{0,20}", answer) else ""
+
+
+# Requirements
+
+
+def _requirements(lines: Iterable[str], *, of: str = "") -> list[str]:
+    """Return requirements without comments and blanks, each checked.
+
+    What would read a file of the studio's machine is refused: includes, paths, `file:`, and variables.
+    """
+    kept, carried, first = [], "", 0
+    for number, raw in enumerate(lines, start=1):
+        first = first if carried else number
+        line = carried + raw.rstrip("\r")
+        if line.endswith("\\"):
+            carried = line[:-1] + " "
+            continue
+        carried = ""
+        line = re.sub(r"(^|\s+)#.*", "", line).strip()
+        if not line:
+            continue
+        if problem := _problem_of(line):
+            raise StudioError(
+                _("%(where)s, “%(line)s”: %(problem)s.")
+                % {
+                    "where": of or _("Line %(n)d of the requirements") % {"n": first},
+                    "line": repr(line)[1:-1][:120],
+                    "problem": problem,
+                },
+                _("Write one package a line, such as scikit-learn==1.7.2. Files of a project belong in its snapshot."),
+            )
+        kept.append(line)
+    return kept
+
+
+def _problem_of(line: str) -> str:
+    """Say what is wrong with one line of requirements, or nothing."""
+    if "${" in line or not line.isprintable():
+        return _("variables and control characters are not read here")
+    if line.startswith("-"):
+        return _problem_of_option(line)
+    requirement = _HASH.sub("", line)
+    if _REMOTE.match(requirement):
+        return ""
+    try:
+        parsed = Requirement(requirement)
+    except InvalidRequirement as exc:
+        if re.match(r"[./~\\]|file:|[A-Za-z]:\\", line) or re.match(r"[^\s@;<>=\[]+/", line):
+            return _("paths of the studio's machine are not read")
+        return _("it is not a requirement (%(why)s)") % {"why": str(exc).splitlines()[0].rstrip(".")[:200]}
+    if parsed.url and not _REMOTE.match(parsed.url):
+        return _("only http and https addresses are read")
+    return ""
+
+
+def _problem_of_option(line: str) -> str:
+    name, separator, value = line.partition("=")
+    if not separator or " " in name:
+        name, _space, value = line.partition(" ")
+    value = value.strip()
+    if name in _OPTION and not value:
+        return ""
+    if name in _OPTION_WITH_VALUE:
+        return "" if re.fullmatch(r"[\w.:,*-]+", value) else _("the option needs one value")
+    if name in _OPTION_WITH_ADDRESS:
+        return (
+            "" if _REMOTE.match(value) and not value.startswith("git") else _("only http and https addresses are read")
+        )
+    if name.startswith(("-r", "-c", "--requirement", "--constraint")):
+        return _("other files are not read; copy their lines here")
+    if name.startswith(("-e", "--editable")):
+        return _("editable installs are not made here")
+    return _("the option is not known here")
+
+
+# Conda files
+
+
+@dataclass
+class _CondaFile:
+    channels: list[str] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)  # without python and pip
+    python: str = ""  # the version asked for, in conda's words
+    pip: list[str] = field(default_factory=list)
+
+
+def _conda(text: str) -> dict[str, Any]:
+    """Return what a conda file asks for. Raises CannotEverRun when it needs conda and the machine has none."""
+    asked = _read_conda(text)
+    foreign_python = bool(asked.python) and not _python_matches(asked.python)
+    if (asked.packages or foreign_python) and not conda_tool():
+        wanted = list(asked.packages)
+        if foreign_python:
+            wanted.insert(0, f"python{asked.python if asked.python[0] in '<>=!~' else '=' + asked.python}")
+        raise CannotEverRun(
+            _("The conda file needs %(packages)s, and this machine has no conda, mamba or micromamba.")
+            % {"packages": ", ".join(wanted[:20])},
+            _("Name them below “pip:” in the file (this machine has Python %(version)s), or install micromamba.")
+            % {"version": platform.python_version()},
+        )
+    return {
+        "text": "\n".join(asked.pip) + "\n" if asked.pip else "",
+        "channels": asked.channels,
+        "packages": asked.packages,
+        "conda_python": asked.python if asked.packages or foreign_python else "",
+    }
+
+
+def _read_conda(text: str) -> _CondaFile:
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
+        where = _("line %(n)d") % {"n": mark.line + 1} if mark else _("its beginning")
+        raise _bad_conda(_("%(problem)s (%(where)s)") % {"problem": problem[:200], "where": where}) from exc
+    except (ValueError, RecursionError, OverflowError) as exc:
+        raise _bad_conda(_("it has values that no conda file has")) from exc
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("dependencies"), list):
+        raise _bad_conda(_("it has no list “dependencies”"))
+    channels = loaded.get("channels") or []
+    if not isinstance(channels, list):
+        raise _bad_conda(_("“channels” is no list"))
+    file = _CondaFile()
+    for channel in channels:
+        if not isinstance(channel, str) or not (
+            re.fullmatch(r"[A-Za-z0-9][\w./-]*", channel) or (_REMOTE.match(channel) and not channel.startswith("git"))
+        ):
+            raise _bad_conda(_("the channel %(name)s is no name and no https address") % {"name": repr(channel)[:100]})
+        file.channels.append(channel)
+    for item in loaded["dependencies"]:
+        if isinstance(item, dict) and list(item) == ["pip"] and isinstance(item["pip"] or [], list):
+            lines = item["pip"] or []
+            if not all(isinstance(line, str) for line in lines):
+                raise _bad_conda(_("“pip” lists something that is no text"))
+            file.pip += _requirements(lines, of=_("The pip part of the conda file"))
+        elif isinstance(item, str):
+            _add_conda_package(file, item.strip())
+        else:
+            raise _bad_conda(_("the dependency %(item)s is no text") % {"item": repr(item)[:100]})
+    return file
+
+
+def _add_conda_package(file: _CondaFile, item: str) -> None:
+    package = _CONDA_PACKAGE.match(item)
+    if package is None or not item.isprintable() or "/" in package["version"]:
+        raise _bad_conda(_("the dependency %(item)s cannot be read") % {"item": repr(item)[:100]})
+    name = package["name"].lower()
+    if name == "python":
+        file.python = package["version"].strip()
+    elif name != "pip":  # every environment can install with pip or without
+        file.packages.append(item)
+
+
+def _bad_conda(problem: str) -> StudioError:
+    return StudioError(
+        _("The conda file cannot be used: %(problem)s.") % {"problem": problem},
+        _("It is YAML with “channels” and “dependencies”; packages for pip stand in a list below “pip:” in there."),
+    )
+
+
+def _python_matches(asked: str) -> bool:
+    """Say whether the host's Python is one that conda would take for `asked`: "=3.11", "3.11.*", ">=3.9,<3.12"."""
+
+    def clause(text: str) -> str:
+        text = text.strip()
+        number = re.fullmatch(r"={0,2}\s*(\d+(?:\.\d+)*)(?:\.\*)?(?:=\S*)?", text)
+        if not number:
+            return text
+        return f"=={number[1]}" if number[1].count(".") > 1 else f"=={number[1]}.*"
+
+    try:
+        return any(
+            SpecifierSet(",".join(map(clause, choice.split(",")))).contains(platform.python_version(), prereleases=True)
+            for choice in asked.split("|")
+        )
+    except InvalidSpecifier:
+        return False
+
+
+def conda_tool() -> str:
+    """Return the path of a conda-compatible tool, or "" when the machine has none."""
+    return next((found for name in CONDA_TOOLS if (found := shutil.which(name))), "")
+
+
+# Building
+
+
+def ensure(definition: dict[str, Any]) -> Environment:
+    """Return the environment of a definition, ready or being built. One that failed or is gone is built anew."""
+    digest = digest_of(definition)
+    while True:
+        environment, _is_new = Environment.objects.get_or_create(digest=digest, defaults={"definition": definition})
+        state = EnvironmentState(environment.state)
+        if state == EnvironmentState.READY and not interpreter_of(environment).exists():
+            _change(environment, state=EnvironmentState.EVICTED)
+            continue
+        if state in {EnvironmentState.FAILED, EnvironmentState.EVICTED}:
+            _begin_again(environment)
+            continue
+        if not _change(environment, last_used_at=timezone.now()):
+            continue  # it moved meanwhile
+        return _build(environment) if _is_to_be_started(environment) else environment
+
+
+def check(environment: Environment) -> Environment:
+    """Look whether a build has ended, and say what became of it; an environment that is not built stays as it is."""
+    environment.refresh_from_db()
+    if environment.state != EnvironmentState.BUILDING:
+        return environment
+    if _is_to_be_started(environment):  # whoever wanted to build it did not come to it
+        return _build(environment)
+    report = look(environment.handle)
+    if report.phase != Phase.ENDED:
+        return environment
+    if report.reason == EndReason.LOST and environment.handle.get("lost", 0) < MOST_LOST_BUILDS:
+        _begin_again(environment, lost=environment.handle.get("lost", 0) + 1)
+        return check(environment)
+    if report.exit_code == 0 and interpreter_of(environment).exists():
+        size = _size_of(environment.folder)
+        if _change(environment, state=EnvironmentState.READY, ready_at=timezone.now(), size_bytes=size):
+            logger.info("Environment %s is ready, %d bytes.", environment, size)
+    elif _change(environment, state=EnvironmentState.FAILED, reason=_why_failed(environment, report.detail)):
+        logger.info("Environment %s failed: %s", environment, environment.reason)
+        shutil.rmtree(environment.folder, ignore_errors=True)
+    for name in ("home", "tmp"):
+        shutil.rmtree(_workshop(environment) / name, ignore_errors=True)
+    environment.refresh_from_db()
+    return environment
+
+
+def interpreter_of(environment: Environment) -> Path:
+    """Return the environment's Python."""
+    return environment.folder / "bin" / "python"
+
+
+def sentence(environment: Environment) -> str:
+    """Say in a sentence how an environment is."""
+    packages = environment.definition.get("packages", []) + environment.definition.get("text", "").split("\n")
+    names = [p for p in packages if p and not p.startswith("-")]
+    facts = {"names": ", ".join(names[:3]) + (f" + {len(names) - 3}" if len(names) > 3 else "")}
+    match EnvironmentState(environment.state):
+        case EnvironmentState.BUILDING:
+            return (
+                _("Its environment is being built: %(names)s.") % facts
+                if names
+                else _("Its environment is being built.")
+            )
+        case EnvironmentState.READY:
+            took = (environment.ready_at or environment.started_at) - environment.started_at
+            return _("Its environment was built in %(n).1f s.") % {"n": took.total_seconds()}
+        case EnvironmentState.FAILED:
+            return environment.reason.partition("\n")[0]
+        case EnvironmentState.EVICTED:
+            return _("Its environment was removed, as nothing used it; it is built again when a run asks for it.")
+
+
+def evict_unused() -> None:
+    """Remove environments that nothing has used for ENVIRONMENT_UNUSED_DAYS, and folders that nothing knows."""
+    cutoff = timezone.now() - timedelta(days=settings.ENVIRONMENT_UNUSED_DAYS)
+    busy = Job.objects.active().exclude(environment=None).values("environment")
+    unused = Environment.objects.filter(state=EnvironmentState.READY, last_used_at__lt=cutoff).exclude(pk__in=busy)
+    for environment in unused:
+        # Asked again within the update: a job may have come since.
+        if unused.filter(pk=environment.pk, attempt=environment.attempt).update(state=EnvironmentState.EVICTED):
+            logger.info("Environment %s is evicted, unused since %s.", environment, environment.last_used_at)
+    root = Path(settings.ENVIRONMENT_DIR)
+    # First the folders, then the rows: a row is older than its folder, so what has none now is nobody's.
+    found = [f for home in (root, root / "builds") if home.is_dir() for f in home.iterdir() if _FOLDER.match(f.name)]
+    live = Environment.objects.filter(state__in=[EnvironmentState.READY, EnvironmentState.BUILDING])
+    known = {environment.folder.name for environment in live}
+    for folder in found:
+        if folder.name not in known:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _change(environment: Environment, **changes: Any) -> bool:
+    """Store `changes` if nobody moved the environment since it was read; say whether they were stored."""
+    same = Environment.objects.filter(pk=environment.pk, state=environment.state, attempt=environment.attempt)
+    won = same.update(**changes)
+    if won:
+        for name, value in changes.items():
+            setattr(environment, name, value)
+    return bool(won)
+
+
+def _begin_again(environment: Environment, *, lost: int = 0) -> bool:
+    """Let an environment be built under its next number, in a fresh folder; say whether this call did it."""
+    return _change(
+        environment,
+        state=EnvironmentState.BUILDING,
+        attempt=environment.attempt + 1,
+        handle={"lost": lost} if lost else {},
+        reason="",
+        started_at=timezone.now(),
+        ready_at=None,
+    )
+
+
+def _is_to_be_started(environment: Environment) -> bool:
+    return environment.state == EnvironmentState.BUILDING and "folder" not in environment.handle
+
+
+def _workshop(environment: Environment) -> Path:
+    """Return the folder of a build's own files: requirements, plan, control folder, home."""
+    return Path(settings.ENVIRONMENT_DIR) / "builds" / environment.folder.name
+
+
+def _build(environment: Environment) -> Environment:
+    """Start the build of an environment; repeated, it is started once, as its folder says."""
+    root, workshop = Path(settings.ENVIRONMENT_DIR), _workshop(environment)
+    for name in ("home", "tmp"):
+        (workshop / name).mkdir(parents=True, exist_ok=True)
+    try:
+        _write(workshop / "requirements.txt", environment.definition.get("text", ""))
+        _write(workshop / "environment.yml", _conda_file(environment.definition))
+        _write(workshop / "plan.json", json.dumps(_plan(environment)))
+        handle = start(
+            ProcessSpec(
+                argv=[host_python(), "-I", os.fspath(Path(builder.__file__).absolute()), f"{workshop}/plan.json"],
+                cwd=root,
+                env=_surroundings(workshop),
+                log=logs.path(environment.log_key),
+                folder=workshop / "control",
+                tag=f"environment-{environment.folder.name}",
+                max_seconds=LONGEST_BUILD_SECONDS,
+                grace_seconds=settings.GRACE_SECONDS,
+            )
+        )
+    except OSError as exc:
+        reason = _("The build could not be started: %(why)s.") % {"why": exc.strerror or exc}
+        _change(environment, state=EnvironmentState.FAILED, reason=reason[:2000])
+        return environment
+    _change(environment, handle=environment.handle | handle)
+    return environment
+
+
+def _plan(environment: Environment) -> dict[str, Any]:
+    """Return what `compute.builder` is to do, with paths below the folder of all environments."""
+    definition, here = environment.definition, environment.folder.name
+    requirements, tool = f"builds/{here}/requirements.txt", _uv()
+    install = ["install", "-r", requirements]
+    uses_conda = definition.get("packages") or definition.get("conda_python")
+    if uses_conda:
+        conda = conda_tool()
+        verb = ["create", "--yes"] if Path(conda).name == "micromamba" else ["env", "create"]
+        make = {name: [conda, *verb, "-p", here, "-f", f"builds/{here}/environment.yml"] for name in ("uv", "pip")}
+    else:
+        python = definition["python"]
+        bare = [] if definition.get("text") else ["--without-pip"]
+        make = {
+            "uv": [tool, "venv", "--no-project", "--python", python, here],
+            "pip": [python, "-m", "venv", *bare, here],
+        }
+    steps = {"uv": [make["uv"]], "pip": [make["pip"]]}
+    if definition.get("text"):
+        steps["uv"].append([tool, "pip", *install[:1], "--python", f"{here}/bin/python", *install[1:]])
+        steps["pip"].append([f"{here}/bin/python", "-m", "pip", *install])
+    return {"uv": tool, "steps": steps, "python": f"{here}/bin/python"}
+
+
+def _conda_file(definition: dict[str, Any]) -> str:
+    """Return the conda part of a definition as a file for the tool, with a Python in it."""
+    asked = definition.get("conda_python") or "=" + ".".join(platform.python_version_tuple()[:2])
+    python = f"python{asked}" if asked[0] in "<>=!~" else f"python={asked}"
+    file = {"channels": definition.get("channels") or ["conda-forge"], "dependencies": [python]}
+    file["dependencies"] += ["pip", *definition.get("packages", [])]
+    return yaml.safe_dump(file, sort_keys=False)
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file whole: two who build the same write the same, and neither must see half of it."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.{id(text)}")
+    scratch.write_text(text)
+    scratch.replace(file)
+
+
+def _uv() -> str:
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError:
+        return "uv"
+
+
+def _surroundings(workshop: Path) -> dict[str, str]:
+    """Return all the variables a build sees."""
+    own = os.fspath(Path(sys.prefix) / "bin")
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if _PASSED_ON.fullmatch(name) and not _NOT_PASSED_ON.fullmatch(name)
+    }
+    cache = Path(settings.ENVIRONMENT_DIR) / "cache"
+    return passed | {
+        "PATH": os.pathsep.join(f for f in os.environ.get("PATH", os.defpath).split(os.pathsep) if f != own),
+        "LANG": "C.UTF-8",
+        "HOME": os.fspath(workshop / "home"),
+        "TMPDIR": os.fspath(workshop / "tmp"),
+        "UV_CACHE_DIR": f"{cache}/uv",
+        # Copies: a run that writes into its environment must not change the cache, and with it the next one's.
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "PIP_CACHE_DIR": f"{cache}/pip",
+        "PIP_NO_INPUT": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONUNBUFFERED": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "MAMBA_ROOT_PREFIX": f"{cache}/mamba",
+        "CONDA_PKGS_DIRS": f"{cache}/conda",
+    }
+
+
+def _size_of(folder: Path) -> int:
+    """Return how many bytes a folder's files have."""
+    return sum(
+        os.lstat(os.path.join(top, name)).st_size  # noqa: PTH118
+        for top, _folders, files in os.walk(folder)
+        for name in files
+    )
+
+
+def _why_failed(environment: Environment, detail: str) -> str:
+    """Return why a build failed: a sentence with what to do, then the tool's own words."""
+    size = logs.size(environment.log_key)
+    tail = logs.read(environment.log_key, max(0, size - 16_384), 16_384).decode(errors="replace")
+    lines = [line.rstrip() for line in _ESCAPE.sub("", tail).replace("\r", "\n").split("\n") if line.strip()]
+    commands = [at for at, line in enumerate(lines) if line.startswith("$ ")]
+    lines = lines[commands[-1] + 1 :] if commands else lines
+    errors = [at for at, line in enumerate(lines) if re.match(r"\s*(error|×)", line, re.IGNORECASE)]
+    words = "\n".join(lines[errors[0] :][:12] if errors else lines[-12:])
+    return f"{_advice(words, detail)}\n{words}".strip()[:2000]
+
+
+def _advice(words: str, detail: str) -> str:
+    """Return one sentence that says in plain words what the tool says, and what to do."""
+    missing = re.search(r"(?:Because |for )([\w.-]+)(?: was not found|\b.*\(from versions: none\))", words)
+    version = re.search(r"(?:there is no version of |satisfies the requirement )([^\s,]+)", words, re.IGNORECASE)
+    if re.search(
+        r"dns error|name resolution|tcp connect|tunnel error|Failed to fetch|NewConnectionError|timed out", words
+    ):
+        return _("The package index cannot be reached: check the machine's network and proxy, then resubmit.")
+    if missing:
+        return _("The package index has no package “%(name)s”: check its name.") % {"name": missing[1]}
+    if version:
+        return _("There is no %(name)s for Python %(version)s: choose another version.") % {
+            "name": version[1],
+            "version": platform.python_version(),
+        }
+    if re.search(r"unsatisfiable|incompatible|conflict|ResolutionImpossible", words):
+        return _("The packages ask for versions that exclude one another: loosen one of them.")
+    if re.search(r"No space left", words):
+        return _("The disk is full: make room, then resubmit.")
+    if re.search(r"Failed to build|build backend|gcc|compil", words, re.IGNORECASE):
+        return _("A package has to be compiled here and could not be: choose a version with a wheel for this machine.")
+    if detail:
+        return _("The build ended early: %(detail)s.") % {"detail": detail.rstrip(".")}
+    return _("The build failed: its log has the rest.")
