@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
 from studio.errors import NotThere
+from studio.middleware import StudioErrors
 from studio.people.models import Membership
 
 
@@ -19,18 +20,19 @@ class WorkspaceInUrl:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]) -> HttpResponse | None:
         name = kwargs.pop("workspace", None)
         if name is None or not request.user.is_authenticated:
-            return
+            return None
         membership = (
             Membership.objects.select_related("workspace").filter(workspace__name=name, user=request.user).first()
         )
-        if membership is None:
-            raise NotThere
+        if membership is None:  # Django asks process_exception for what a view raises, not for what is raised here
+            return StudioErrors(self.get_response).process_exception(request, NotThere())
         request.workspace = membership.workspace  # type: ignore[attr-defined]
         request.membership = membership  # type: ignore[attr-defined]
         request.session["workspace"] = membership.workspace.name
+        return None
 
 
 class LanguageOfPerson:
