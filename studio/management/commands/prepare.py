@@ -13,8 +13,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 
 import studio.celery  # noqa: F401  tasks are queued there, not at the queue's own default
-from compute import sizes
 from compute.actions import create_cluster, ensure_local
+from compute.engines import embedded
 from compute.states import Priority
 from runs.models import Run
 from studio.people.actions import create_workspace
@@ -65,7 +65,7 @@ def first_steps() -> dict[str, Any]:
                 workspace,
                 by=user,
                 name=CLUSTER,
-                vm_size=sizes.default_size().name,
+                vm_size=embedded.default_size().name,
                 vm_priority=Priority.DEDICATED,
                 min_nodes=0,
                 max_nodes=CLUSTER_NODES,
