@@ -43,6 +43,7 @@ def profile(request: StudioRequest) -> HttpResponse:
     """Show and change one's own name, address, language and appearance."""
     if request.method == "POST" and "next" in request.POST:
         return _switch_theme(request)
+    _keep_the_frame(request)
     person = User.objects.get(pk=request.user.pk)  # a form that is refused must not change what the frame shows
     form = ProfileForm(request.POST or None, instance=person)
     if request.method == "POST" and form.is_valid():
@@ -55,6 +56,14 @@ def profile(request: StudioRequest) -> HttpResponse:
         "memberships": request.user.memberships.select_related("workspace").order_by("workspace__name"),
     }
     return render(request, "people/profile.html", facts, status=422 if form.is_bound else 200)
+
+
+def _keep_the_frame(request: StudioRequest) -> None:
+    """Show the navigation of the workspace the person came from, on a page that belongs to none."""
+    last = request.session.get("workspace", "")
+    member = request.user.memberships.select_related("workspace").filter(workspace__name=last).first()
+    if member is not None:
+        request.workspace, request.membership = member.workspace, member
 
 
 def _switch_theme(request: StudioRequest) -> HttpResponse:
