@@ -37,7 +37,7 @@ def enqueue(job: Job) -> None:
             return
     if isinstance(job.target.driver, Queues):
         with transaction.atomic():
-            if job.move(JobState.WAITING):
+            if job.move(JobState.WAITING, wait_reason=""):
                 tell(job)
         return
     with transaction.atomic():
