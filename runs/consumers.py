@@ -104,7 +104,8 @@ class LogConsumer(AsyncJsonWebsocketConsumer):
                 self.came_on.clear()
                 await self.came_on.wait()
             # The page cache answers: what is followed was just written. No thread, which slow queries could take.
-            frame = logs.read(feed.key, self.sent, FRAME)
+            # Not beyond `size`: more than the feed knows of would look like a log that was cut.
+            frame = logs.read(feed.key, self.sent, min(FRAME, size - self.sent))
             if not frame:
                 await asyncio.sleep(0.02)
                 feed.look()

@@ -243,6 +243,8 @@ class Log {
     const fresh = lines.count - this.seen, pill = this.part("pill");
     pill.hidden = view.following || fresh <= 0;
     if (!pill.hidden) pill.textContent = say(fresh === 1 ? this.words.newLineSaid : this.words.newLinesSaid, { count: count.format(fresh) });
+    const digits = count.format((lines.before ?? 0) + lines.count).length;
+    if (digits !== this.digits) this.port.style.setProperty("--log-digits", Math.max(3, (this.digits = digits)));
     this.tellUnloaded();
     this.state();
   }

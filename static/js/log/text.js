@@ -64,8 +64,8 @@ export function pieces(text) {
 export const plain = (text) => pieces(text).map((piece) => piece.text).join("");
 
 function sign(code) {
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return code === 0x7f ? "\u2421" : `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
+  if (code < 0x20) return `^${String.fromCharCode(code + 64)}`;
+  return code === 0x7f ? "^?" : `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
 const ON = { 1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck" };
@@ -88,7 +88,7 @@ function obey(old, parameters) {
       look[code === 38 ? "fg" : "bg"] = indexed(codes[i + 2]);
       i += 2;
     } else if ((code === 38 || code === 48) && codes[i + 1] === 2) {
-      look[code === 38 ? "fg" : "bg"] = `rgb(${codes.slice(i + 2, i + 5).map((part) => Math.min(255, part || 0)).join(" ")})`;
+      look[code === 38 ? "fg" : "bg"] = codes.slice(i + 2, i + 5).map((part) => Math.min(255, part || 0));
       i += 4;
     }
   }
@@ -98,9 +98,9 @@ function obey(old, parameters) {
 // One of 256: the 16 of the theme, a cube of 6 × 6 × 6, 24 greys.
 function indexed(number = 0) {
   if (number < 16) return number;
-  if (number > 231) return `rgb(${Array(3).fill(Math.min(255, 8 + (number - 232) * 10)).join(" ")})`;
+  if (number > 231) return Array(3).fill(Math.min(255, 8 + (number - 232) * 10));
   const level = (step) => (step ? 55 + step * 40 : 0);
-  return `rgb(${[36, 6, 1].map((size) => level(Math.floor((number - 16) / size) % 6)).join(" ")})`;
+  return [36, 6, 1].map((size) => level(Math.floor((number - 16) / size) % 6));
 }
 
 // Fill `element` with the pieces, as text alone; `hits` are [start, stop] in the text, to be marked.
@@ -130,8 +130,16 @@ function dressed(text, look, mark, hit) {
     const value = look[name];
     if (value === true) node.classList.add(`log-${name}`);
     else if (typeof value === "number") node.classList.add(`log-${name}-${value}`);
-    else if (name === "fg") node.style.color = value;
-    else node.style.backgroundColor = value;
+    else if (name === "fg") node.style.color = rgb(look.bg === undefined ? readable(value) : value);
+    else node.style.backgroundColor = rgb(value);
   }
   return node;
+}
+
+const rgb = (parts) => `rgb(${parts.join(" ")})`;
+
+// A colour too dark for the panel, as light as it takes to be read.
+function readable([red, green, blue]) {
+  const light = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  return light >= 96 ? [red, green, blue] : [red, green, blue].map((part) => Math.min(255, Math.round(part + (96 - light))));
 }

@@ -1,0 +1,53 @@
+"""One watch on a log serves all who look at it."""
+
+import asyncio
+
+from compute import logs
+from runs import feeds
+from runs.feeds import watching
+
+KEY = "runs/digits-svm_1763846400_1f0c9a3b/1/std_log.txt"
+
+
+async def test_viewers_of_a_log_share_one_watch_and_the_last_ends_it():
+    with watching(KEY) as first:
+        with watching(KEY) as second:
+            assert first is second
+            assert len(feeds._feeds) == 1
+        assert len(feeds._feeds) == 1
+    assert feeds._feeds == {}
+
+
+async def test_a_viewer_waits_for_a_log_that_does_not_exist_yet():
+    with watching(KEY) as feed:
+        waiting = asyncio.create_task(feed.beyond(0))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        logs.append(KEY, 0, b"first line\n")
+        assert await asyncio.wait_for(waiting, 1) == 11
+
+
+async def test_growth_wakes_every_viewer_soon():
+    with watching(KEY) as feed:
+        waiting = [asyncio.create_task(feed.beyond(0)) for _ in range(50)]
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        logs.append(KEY, 0, b"x")
+        assert await asyncio.gather(*waiting) == [1] * 50
+        assert asyncio.get_running_loop().time() - began < 0.5
+
+
+async def test_a_log_that_was_cut_wakes_its_viewers_too():
+    logs.append(KEY, 0, b"a long line\n")
+    with watching(KEY) as feed:
+        waiting = asyncio.create_task(feed.beyond(12))
+        await asyncio.sleep(0)
+        logs.path(KEY).write_bytes(b"new\n")
+        assert await asyncio.wait_for(waiting, 1) == 4
+
+
+async def test_a_viewer_that_comes_later_sees_the_size_of_now():
+    with watching(KEY) as feed:
+        logs.append(KEY, 0, b"12345")
+        with watching(KEY):
+            assert feed.size == 5
