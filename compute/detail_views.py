@@ -46,6 +46,8 @@ def target_detail(request: StudioRequest, name: str) -> HttpResponse:
 
 
 def _target(request: StudioRequest, name: str) -> ComputeTarget:
+    if name == actions.LOCAL:
+        actions.ensure_local(request.workspace)
     found = ComputeTarget.objects.existing().select_related("created_by", "workspace")
     target = found.filter(workspace=request.workspace, name=name).first()
     if target is None:

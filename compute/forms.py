@@ -104,7 +104,7 @@ class IdentityForm(forms.Form):
         max_length=500,
         widget=forms.TextInput(
             attrs={
-                "placeholder": "/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…"
+                "placeholder": "/subscriptions/…/userAssignedIdentities/…"
             }
         ),
         help_text=gettext_lazy("Exactly one here. A cluster may have several through the SDK or the CLI."),

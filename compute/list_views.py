@@ -25,6 +25,7 @@ def target_list(request: StudioRequest) -> HttpResponse:
     if "choose" in request.GET:
         return _choose_columns(request)
     wanted = Filter.from_query(request.GET)
+    actions.ensure_local(request.workspace)
     if wants_partial(request) and request.GET.get("part") == "glance":
         return render(request, "compute/_glance.html", _over_the_rows(request, wanted))
     page = listing.page_of(wanted, request.workspace)

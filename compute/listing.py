@@ -1,6 +1,6 @@
 """The list of targets: which ones, in which order, which page, and the facts each row shows.
 
-Made for ten thousand targets: the database filters, sorts and counts; what only a row needs is asked for its page alone.
+Made for ten thousand targets: the database filters, sorts and counts; what a row needs is asked for its page alone.
 """
 
 import json
@@ -298,7 +298,12 @@ class Row:
 def summary(size: VmSize) -> str:
     """Return what a size has, in one line: "6 vCPU, 56 GB, 1×K80"."""
     parts = [_("%(n)d vCPU") % {"n": size.vcpus}, size_of(size.memory_bytes)]
-    return ", ".join([*parts, f"{size.gpus}×{size.gpu_type}"] if size.gpus else parts)
+    return ", ".join([*parts, f"{size.gpus}×{gpu(size)}"] if size.gpus else parts)
+
+
+def gpu(size: VmSize) -> str:
+    """Return what people call the GPU: "K80", not "NVIDIA Tesla K80 (half card)"."""
+    return size.gpu_type.partition(" (")[0].removeprefix("NVIDIA ").removeprefix("Tesla ")
 
 
 def rows(targets: list[int]) -> list[Row]:
@@ -390,8 +395,8 @@ def glance(workspace: Workspace, *, cores_capacity: int) -> Glance:
         cores_capacity=cores_capacity,
         queue=waiting["n"],
         oldest=waiting["oldest"],
-        spend_usd_per_hour=ours["spend"] or Decimal(0),
-        spend_at_most=most["spend"] or Decimal(0),
+        spend_usd_per_hour=round(ours["spend"] or Decimal(0), 2),
+        spend_at_most=round(most["spend"] or Decimal(0), 2),
     )
 
 
