@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from io import BytesIO, RawIOBase, UnsupportedOperation
 from pathlib import Path
@@ -86,31 +85,6 @@ class Entry:
     open: Callable[[], AbstractContextManager[BinaryIO]]
     executable: bool = False
     trouble: str = ""  # why it cannot be kept, should the ignore file not leave it out
-
-
-@dataclass
-class TreeNode:
-    """A file or a folder of a snapshot, for showing it."""
-
-    name: str
-    path: str
-    size: int = 0
-    file_count: int = 0
-    executable: bool = False
-    children: list["TreeNode"] | None = None  # None: a file
-
-    @property
-    def is_folder(self) -> bool:
-        return self.children is not None
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file for a zip that is written while it is sent."""
-
-    path: str
-    open: Callable[[], BinaryIO]
-    executable: bool = False
 
 
 Taken = tuple[Snapshot, dict[str, str]]  # and what git says of the files, as properties of a run
@@ -195,29 +169,6 @@ def open_file(snapshot: Snapshot, path: str) -> BinaryIO:
     raise NotThere(_("The snapshot has no file “%(path)s”.") % {"path": _shown(path)}, _("Pick a file from its list."))
 
 
-def tree(manifest: Iterable[ManifestEntry]) -> list[TreeNode]:
-    """Return a manifest as nested folders: folders first, then by name; a folder knows its size and file count."""
-    root: list[TreeNode] = []
-    folders: dict[str, list[TreeNode]] = {"": root}
-    nodes: dict[str, TreeNode] = {}
-    for entry in manifest:
-        *above, name = entry["path"].split("/")
-        path = ""
-        for part in above:
-            inside = folders[path]
-            path = f"{path}/{part}".lstrip("/")
-            if path not in folders:
-                folders[path] = []
-                nodes[path] = TreeNode(part, path, children=folders[path])
-                inside.append(nodes[path])
-            nodes[path].size += entry["size"]
-            nodes[path].file_count += 1
-        folders[path].append(TreeNode(name, entry["path"], entry["size"], 1, entry["executable"]))
-    for inside in folders.values():
-        inside.sort(key=lambda node: (not node.is_folder, node.name))
-    return root
-
-
 def materialise(snapshot: Snapshot, folder: Path) -> None:
     """Copy a snapshot's files into `folder`, which is made. Copies, for a run may write to its files; repeatable."""
     blobs, made = store(), set[Path]()
@@ -227,38 +178,29 @@ def materialise(snapshot: Snapshot, folder: Path) -> None:
         if target.parent not in made:
             target.parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
-        mode = 0o755 if entry["executable"] else 0o644
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _mode_of(entry))
         with open(handle, "wb") as file, blobs.open(entry["sha256"]) as blob:  # noqa: PTH123 (an open descriptor)
             _copy(blob, file, entry["size"])
 
 
 def zip_stream(snapshot: Snapshot) -> Iterator[bytes]:
-    """Yield a snapshot as a zip, piece by piece."""
-    blobs = store()
-    return stream_zip(
-        (
-            Member(entry["path"], partial(blobs.open, entry["sha256"]), entry["executable"])
-            for entry in snapshot.manifest
-        ),
-        at=snapshot.created_at,
-    )
-
-
-def stream_zip(members: Iterable[Member], *, at: datetime) -> Iterator[bytes]:
-    """Yield a zip of `members`, all dated `at`, piece by piece: never more than a piece of it is in memory."""
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for member in members:
-            info = zipfile.ZipInfo(checked_path(member.path), at.timetuple()[:6])
+    """Yield a snapshot as a zip while it is made: never more than a piece of it is in memory."""
+    sink, blobs = _Sink(), store()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for entry in snapshot.manifest:
+            info = zipfile.ZipInfo(checked_path(entry["path"]), snapshot.created_at.timetuple()[:6])
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = (stat.S_IFREG | (0o755 if member.executable else 0o644)) << 16
-            with member.open() as source, archive.open(info, "w", force_zip64=True) as target:
+            info.external_attr = (stat.S_IFREG | _mode_of(entry)) << 16
+            with blobs.open(entry["sha256"]) as source, archive.open(info, "w", force_zip64=True) as target:
                 while piece := source.read(PIECE):
                     target.write(piece)
                     if ready := sink.take():
                         yield ready
     yield sink.take()
+
+
+def _mode_of(entry: ManifestEntry) -> int:
+    return 0o755 if entry["executable"] else 0o644
 
 
 class _Sink(RawIOBase):

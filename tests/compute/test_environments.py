@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from compute import environments, logs
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
+from compute.processes import look
 from compute.states import EndReason, JobState
 from studio.errors import CannotEverRun, StudioError
 from studio.people.models import Workspace
@@ -343,7 +344,7 @@ def test_a_build_that_a_restart_cut_off_begins_again_but_not_for_ever(bare: dict
 
 def wait_for_end(environment: Environment) -> None:
     deadline = time.monotonic() + 20
-    while environments.look(environment.handle).phase != "ended" and time.monotonic() < deadline:
+    while look(environment.handle).phase != "ended" and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
