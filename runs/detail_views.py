@@ -294,7 +294,15 @@ def _outputs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[
         found, more = outputs.files_of(attempt.job)
         base = {"workspace": request.workspace.name, "run_id": run.run_id, "attempt": attempt.number}
         entries = [
-            (file.path, file.size, {"url": reverse("runs:output", kwargs=base | {"path": file.address})})
+            (
+                file.path,
+                file.size,
+                {
+                    "url": reverse("runs:output", kwargs=base | {"path": file.address}),
+                    "path_said": quote(file.address, safe="/"),
+                    "is_open": open_file == (str(attempt.number), file.address),
+                },
+            )
             for file in found
         ]
         groups.append(
@@ -307,7 +315,7 @@ def _outputs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[
             }
         )
     context: dict[str, Any] = {"groups": groups, "most_listed": outputs.MOST_LISTED}
-    path, number = request.GET.get("file", ""), request.GET.get("attempt", "")
+    number, path = open_file
     if path and number.isdecimal() and len(number) < 6:
         file, size = outputs.open_output(_job_of(run, int(number)), path)
         with file:

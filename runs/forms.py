@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,10 +10,12 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from compute import environments
 from compute.actions import cannot_ever_run
 from compute.models import ComputeTarget
 from runs.configuration import DEFAULT_MAX_SECONDS, DEFAULT_RESTARTS, EnvironmentSpec, RunConfiguration
 from runs.models import Run, valid_experiment_name
+from studio.errors import StudioError
 from studio.people.models import Workspace
 
 MOST_TAGS = 50  # Source: LIM20, runs: 50 tags; key 100, value 1,000
@@ -180,6 +181,11 @@ class SubmitForm(forms.Form):
         help_text=gettext_lazy("A preempted run starts over from its first line, up to so many times."),
     )
 
+    # Read from several parts of the request; here so that their errors have a place.
+    files = forms.Field(required=False)
+    tags = forms.Field(required=False)
+    variables = forms.Field(required=False)
+
     def __init__(self, data: Any = None, *, workspace: Workspace, like: Run | None = None, **more: Any) -> None:
         self.workspace, self.like = workspace, like
         self.chosen: ComputeTarget | None = None
@@ -218,10 +224,7 @@ class SubmitForm(forms.Form):
         return words
 
     def clean_interpreter(self) -> str:
-        typed = str(self.cleaned_data["interpreter"]).strip()
-        if typed and "/" in typed and not Path(typed).is_absolute():
-            raise ValidationError(_("Give the whole path, from “/” on, or a name that is on the PATH."))
-        return typed
+        return str(self.cleaned_data["interpreter"]).strip()
 
     def clean_max_duration(self) -> int:
         typed = str(self.cleaned_data["max_duration"])
@@ -241,12 +244,17 @@ class SubmitForm(forms.Form):
             self.add_error("pip_text", _("List at least one package, or choose an existing Python."))
         if kind == "conda" and not str(cleaned.get("conda_text", "")).strip():
             self.add_error("conda_text", _("Paste the environment file, or choose an existing Python."))
+        field = {"interpreter": "interpreter", "pip": "pip_text", "conda": "conda_text"}.get(str(kind), "")
+        if field in cleaned:
+            try:
+                environments.definition_of(str(kind), str(cleaned[field]))
+            except StudioError as exc:
+                self.add_error(field, f"{exc.message} {exc.hint}".strip())
         for name, read in (("tags", tags_of), ("variables", variables_of)):
             rows = self.tag_rows if name == "tags" else self.variable_rows
             try:
                 cleaned[name] = read(rows)
             except ValidationError as exc:
-                self.fields[name] = forms.Field(required=False)  # a place for its errors
                 self.add_error(name, exc)
         count = cleaned.get("node_count")
         if self.chosen is not None and count and (reason := cannot_ever_run(self.chosen, count)):

@@ -279,7 +279,9 @@ class ExperimentFilter:
         if self.tag:
             key, equals, value = (part.strip() for part in self.tag.partition("="))
             if equals:
-                found = found.annotate(tag_value=Cast(KeyTextTransform(key, "tags"), TextField())).filter(tag_value=value)
+                found = found.annotate(tag_value=Cast(KeyTextTransform(key, "tags"), TextField())).filter(
+                    tag_value=value
+                )
             else:
                 found = found.filter(tags__has_key=key)
         newest = Run.objects.filter(experiment=OuterRef("pk"), number=OuterRef("last_number"))

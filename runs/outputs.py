@@ -31,12 +31,8 @@ class OutputFile:
 
     @property
     def address(self) -> str:
-        """Return the path as a URL can carry it; a name that is no UTF-8 goes percent-encoded."""
-        try:
-            self.path.encode()
-        except UnicodeEncodeError:
-            return quote_from_bytes(os.fsencode(self.path), safe="/")
-        return self.path
+        """Return the path as a URL can carry it; one with characters that no URL may have goes percent-encoded."""
+        return self.path if self.path.isprintable() else quote_from_bytes(os.fsencode(self.path), safe="/")
 
     @property
     def name(self) -> str:
@@ -92,7 +88,7 @@ def open_output(job: Job, path: str) -> tuple[IO[bytes], int]:
         if parts[0] in FOLDERS and len(parts) > 1 and not {"", ".", ".."} & set(parts) and "\0" not in candidate:
             try:
                 return _open_below(folder_of(job), parts)
-            except (OSError, ValueError):
+            except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
                 continue
     raise NotThere
 

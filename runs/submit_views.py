@@ -5,25 +5,25 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.contrib import messages
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from compute import environments
 from compute.actions import cannot_ever_run
 from compute.drivers import driver_class, kinds_with
 from compute.drivers.base import Executes, Queues
-from compute.launch import default_interpreter
-from compute.models import ComputeTarget
+from compute.models import ComputeTarget, Job
+from compute.states import JobState
 from runs import actions, snapshots
 from runs.configuration import DEFAULT_MAX_SECONDS
 from runs.detail_views import run_of
 from runs.forms import SubmitForm, initial_like, likeliest_script, span_of
 from runs.models import Experiment, Run, Snapshot
-from studio.errors import CannotEverRun, NotThere, StudioError
+from studio.errors import NotThere, StudioError, TooLarge
 from studio.http import StudioRequest
 from studio.people.permissions import Right, may, require
 
@@ -35,6 +35,11 @@ MOST_UPLOADED = settings.SNAPSHOT_MAX_BYTES + 64 * 1024 * 1024
 def submit(request: StudioRequest) -> HttpResponse:
     """Show the form, or submit a run; upload.js asks for JSON, so that chosen files stay chosen."""
     if request.method == "POST":
+        if int(request.headers.get("Content-Length") or 0) > MOST_UPLOADED:
+            raise TooLarge(
+                _("The upload is larger than %(n)d MB.") % {"n": MOST_UPLOADED // 1_000_000},
+                _("Leave files out with an .amlignore, or keep data where the script can fetch it."),
+            )
         require(request.user, Right.SUBMIT_RUN, request.workspace)
         return _submit(request)
     like = _like(request)
@@ -104,7 +109,7 @@ def _submitted(request: StudioRequest, form: SubmitForm) -> Run | None:
     said, target = form.cleaned_data, form.chosen
     if target is None:
         return None
-    field = {"paste": "code", "same": "source"}.get(said["source"], "files")
+    field = {"paste": "code", "same": "source"}.get(said["source"], "files")  # where an error belongs
     try:
         snapshot, facts = _snapshot(request, form)
         field = "script"
@@ -123,7 +128,7 @@ def _submitted(request: StudioRequest, form: SubmitForm) -> Run | None:
             token=said["token"],
         )
     except StudioError as exc:
-        _add_error(form, field, f"{exc.message} {exc.hint}".strip())
+        form.add_error(field or None, f"{exc.message} {exc.hint}".strip())
         return None
 
 
@@ -169,16 +174,8 @@ def _script(form: SubmitForm, snapshot: Snapshot) -> str:
     return script
 
 
-def _add_error(form: SubmitForm, field: str, text: str) -> None:
-    from django import forms as django_forms
-
-    if field and field not in form.fields:
-        form.fields[field] = django_forms.Field(required=False)  # a place for its errors
-    form.add_error(field or None, text)
-
-
 def _like(request: StudioRequest) -> Run | None:
-    """Return the run whose settings or files are wanted again. Raises NotThere for one that is not in this workspace."""
+    """Return the run whose settings or files are wanted again. Raises NotThere for one elsewhere."""
     asked = request.POST.get("like") or request.GET.get("like")
     if not asked:
         return None
@@ -203,9 +200,6 @@ def _usual_experiment(request: StudioRequest) -> str:
 
 def _choices(request: StudioRequest) -> list[dict[str, Any]]:
     """Return the targets to pick from, with what each is and why it cannot be picked; those that can come first."""
-    # Counted for all targets at once.
-    from compute.states import JobState
-
     targets = list(_targets(request).order_by("name"))
     waiting = _counts(targets, Q(state__in=[JobState.PREPARING, JobState.WAITING]))
     busy = _counts(targets, Q(state__in=[JobState.STARTING, JobState.RUNNING, JobState.ENDING]))
@@ -223,10 +217,6 @@ def _choices(request: StudioRequest) -> list[dict[str, Any]]:
 
 
 def _counts(targets: list[ComputeTarget], which: Q) -> dict[int, int]:
-    from django.db.models import Count
-
-    from compute.models import Job
-
     rows = Job.objects.filter(which, target__in=targets).order_by().values_list("target").annotate(n=Count("pk"))
     return dict(rows)
 
@@ -249,7 +239,7 @@ def _context(request: StudioRequest, form: SubmitForm) -> dict[str, Any]:
         "like": like,
         "like_files": [entry["path"] for entry in like.snapshot.manifest] if like and like.snapshot else [],
         "experiments": experiments.values_list("name", flat=True)[:200],
-        "default_interpreter": default_interpreter(),
+        "default_interpreter": environments.host_python(),
         "default_duration": span_of(DEFAULT_MAX_SECONDS),
         "most_bytes": settings.SNAPSHOT_MAX_BYTES,
         "most_files": settings.SNAPSHOT_MAX_FILES,

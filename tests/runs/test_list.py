@@ -9,36 +9,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from compute.actions import ensure_local
-from runs.models import Experiment, Run
 from runs.states import RunStatus
 from studio.people.actions import create_workspace
 from studio.people.models import User, Workspace
-
-
-@pytest.fixture
-def make_run(workspace: Workspace, ana: User) -> Callable[..., Run]:
-    """Make a run as it stands in the table: make_run("name", status=…, experiment="digits")."""
-    local = ensure_local(workspace)
-    made = 0
-
-    def make(name: str = "", *, experiment: str = "digits", **facts: Any) -> Run:
-        nonlocal made
-        made += 1
-        home, _new = Experiment.objects.get_or_create(workspace=workspace, name=experiment, defaults={"created_by": ana})
-        home.last_number += 1
-        home.save()
-        values = {"target": local, "target_name": "local", "submitted_by": ana, "config": {"script": "train.py"}} | facts
-        return Run.objects.create(
-            workspace=workspace,
-            experiment=home,
-            number=home.last_number,
-            run_id=f"{experiment}_{made}",
-            display_name=name or f"run_{made}",
-            **values,
-        )
-
-    return make
 
 
 def names(response: Any) -> list[str]:
@@ -110,7 +83,13 @@ def test_every_column_sorts(make_run, listed, sort, expected):
     now = timezone.now()
     ends = {"ended_at": now, "status": RunStatus.COMPLETED}
     make_run("c", created_at=now - timedelta(hours=3), experiment="aa", **ends)
-    make_run("a", created_at=now - timedelta(hours=2), ended_at=now - timedelta(hours=1), status=RunStatus.FAILED, experiment="zz")
+    make_run(
+        "a",
+        created_at=now - timedelta(hours=2),
+        ended_at=now - timedelta(hours=1),
+        status=RunStatus.FAILED,
+        experiment="zz",
+    )
     make_run("b", created_at=now - timedelta(minutes=1), experiment="mm")
     assert listed(sort=sort) == expected
 
@@ -127,7 +106,10 @@ def test_a_list_of_any_length_takes_the_same_number_of_queries(make_run, as_user
         response = client.get(url)
     assert len(many) == len(few)
     assert len(response.context["page"].rows) == 50
-    assert not any("COUNT(" in q["sql"] and "runs_run" in q["sql"] and "GROUP BY" not in q["sql"] and "status" not in q["sql"] for q in many)
+    assert not any(
+        "COUNT(" in q["sql"] and "runs_run" in q["sql"] and "GROUP BY" not in q["sql"] and "status" not in q["sql"]
+        for q in many
+    )
 
 
 def test_pages_hold_fifty_rows_and_keep_the_filter(make_run, as_user, ana, workspace):
@@ -147,7 +129,10 @@ def test_pages_hold_fifty_rows_and_keep_the_filter(make_run, as_user, ana, works
 def test_a_part_of_a_page_is_the_table_alone(make_run, as_user, ana, workspace):
     make_run("only")
     client, url = as_user(ana), reverse("runs:list", args=[workspace.name])
-    for response in (client.get(url, headers={"HX-Request": "true"}), client.get(url, {"embed": "1", "target": "local"})):
+    for response in (
+        client.get(url, headers={"HX-Request": "true"}),
+        client.get(url, {"embed": "1", "target": "local"}),
+    ):
         assert b"<html" not in response.content
         assert b'id="run-table"' in response.content
     boosted = client.get(url, headers={"HX-Request": "true", "HX-Boosted": "true"})
@@ -219,7 +204,9 @@ def test_readers_see_the_list_and_change_nothing(make_run, as_user, rita, worksp
     assert b"seen" in page.content
     assert b"data-needs" in page.content
     for name in ("runs:archive_many", "runs:cancel_many"):
-        assert client.post(reverse(name, args=[workspace.name]), {"run": run.run_id, "confirmed": "1"}).status_code == 403
+        assert (
+            client.post(reverse(name, args=[workspace.name]), {"run": run.run_id, "confirmed": "1"}).status_code == 403
+        )
     run.refresh_from_db()
     assert run.archived_at is None
 
