@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 PREFIX = "sealed:1:"
+NONCE_BYTES = 12
 
 
 class CannotUnseal(Exception):
@@ -24,7 +25,7 @@ def _keys() -> list[bytes]:
 
 def seal(value: str, *, where: str) -> str:
     """Return `value` encrypted for the place `where`, such as "compute.target/12/private_key"."""
-    nonce = os.urandom(12)
+    nonce = os.urandom(NONCE_BYTES)
     box = AESGCM(_keys()[0]).encrypt(nonce, value.encode(), where.encode())
     return PREFIX + base64.urlsafe_b64encode(nonce + box).decode()
 
@@ -37,9 +38,11 @@ def unseal(sealed: str, *, where: str) -> str:
         raw = base64.urlsafe_b64decode(sealed.removeprefix(PREFIX))
     except ValueError as exc:
         raise CannotUnseal("This sealed value is damaged.") from exc
+    if len(raw) < NONCE_BYTES:
+        raise CannotUnseal("This sealed value is damaged.")
     for key in _keys():
         try:
-            return AESGCM(key).decrypt(raw[:12], raw[12:], where.encode()).decode()
+            return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], where.encode()).decode()
         except InvalidTag:
             continue
     raise CannotUnseal("None of the keys in SEAL_KEYS opens this value.")

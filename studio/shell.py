@@ -1,5 +1,6 @@
 """The frame around every page, home and search: what looks at both apps at once."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -186,12 +187,13 @@ def find(workspace: Workspace, text: str, most: int) -> dict[str, list[Any]]:
 
 def _matching(rows: QuerySet[Any], text: str, *fields: str) -> QuerySet[Any]:
     """Return the rows whose fields or tags hold `text`, ranked 0 when the first field begins with it."""
-    wanted = Q(_tags__icontains=text)
+    escaped = json.dumps(text)[1:-1]  # another alphabet may be kept so
+    wanted = Q(_tags__icontains=text) | Q(_tags__icontains=escaped)
     for field in fields:
         wanted |= Q(**{f"{field}__icontains": text})
     key, mark, value = text.replace("=", ":", 1).partition(":")
     if mark and key.strip() and "__" not in key:
-        rows = rows.alias(_value=KT(f"tags__{key.strip()}"))
+        rows = rows.alias(_value=Cast(KT(f"tags__{key.strip()}"), TextField()))
         wanted |= Q(_value=value.strip())
     begins = Case(When(**{f"{fields[0]}__istartswith": text}, then=Value(0)), default=Value(1))
     return rows.alias(_tags=Cast("tags", TextField())).filter(wanted).alias(_rank=begins)

@@ -31,7 +31,8 @@ class WorkspaceInUrl:
             return StudioErrors(self.get_response).process_exception(request, NotThere())
         request.workspace = membership.workspace  # type: ignore[attr-defined]
         request.membership = membership  # type: ignore[attr-defined]
-        request.session["workspace"] = membership.workspace.name
+        if request.session.get("workspace") != name and not getattr(request, "htmx", False):
+            request.session["workspace"] = name  # where to begin next time; parts of open pages do not decide it
         return None
 
 
