@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 LONGEST_TEXT = 64 * 1024  # bytes of a requirements or conda file
 LONGEST_BUILD_SECONDS = 3600
 MOST_LOST_BUILDS = 2  # a build that a restart of the machine cut off begins again this often
+MOST_BRACKETS = 1000  # of a conda file: reading it takes time with the square of its depth
 CONDA_TOOLS = ("micromamba", "mamba", "conda")
 
 # What the world outside may tell a build: how to reach package indexes, and nothing about the studio.
@@ -59,6 +60,7 @@ _OPTION = ("--no-index", "--pre", "--prefer-binary", "--require-hashes")
 _REMOTE = re.compile(r"(git\+)?https?://[^\s/]+\S*\Z")
 _HASH = re.compile(r"\s+--hash[= ]\w+:[0-9a-fA-F]+")
 _CONDA_PACKAGE = re.compile(r"(?:(?P<channel>[A-Za-z0-9][\w./-]*)::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<version>.*)\Z")
+_DEEP_LIST = re.compile(r"(?:[-?:][ \t]+){20}")
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FOLDER = re.compile(r"[0-9a-f]{16}-\d+\Z")
 
@@ -265,6 +267,8 @@ def _conda(text: str) -> dict[str, Any]:
 
 
 def _read_conda(text: str) -> _CondaFile:
+    if len(re.findall(r"[\[{]", text)) > MOST_BRACKETS or _DEEP_LIST.search(text):
+        raise _bad_conda(_("it has values that no conda file has"))
     try:
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as exc:
@@ -585,20 +589,21 @@ def _why_failed(environment: Environment, detail: str) -> str:
     commands = [at for at, line in enumerate(lines) if line.startswith("$ ")]
     lines = lines[commands[-1] + 1 :] if commands else lines
     errors = [at for at, line in enumerate(lines) if re.match(r"\s*(error|×)", line, re.IGNORECASE)]
-    words = "\n".join(lines[errors[0] :][:12] if errors else lines[-12:])
+    lines = [line if len(line) <= 300 else f"{line[:299]}…" for line in (lines[errors[0] :] if errors else lines[-12:])]
+    words = "\n".join(lines if len(lines) <= 12 else [*lines[:4], "…", *lines[-7:]])
     return f"{_advice(words, detail)}\n{words}".strip()[:2000]
 
 
 def _advice(words: str, detail: str) -> str:
     """Return one sentence that says in plain words what the tool says, and what to do."""
-    missing = re.search(r"(?:Because |for )([\w.-]+)(?: was not found|\b.*\(from versions: none\))", words)
+    missing = re.search(r"Because ([\w.-]+) was not found|requirement ([\w.-]+)\S* \(from versions: none\)", words)
     version = re.search(r"(?:there is no version of |satisfies the requirement )([^\s,]+)", words, re.IGNORECASE)
     if re.search(
         r"dns error|name resolution|tcp connect|tunnel error|Failed to fetch|NewConnectionError|timed out", words
     ):
         return _("The package index cannot be reached: check the machine's network and proxy, then resubmit.")
     if missing:
-        return _("The package index has no package “%(name)s”: check its name.") % {"name": missing[1]}
+        return _("The package index has no package “%(name)s”: check its name.") % {"name": missing[1] or missing[2]}
     if version:
         return _("There is no %(name)s for Python %(version)s: choose another version.") % {
             "name": version[1],

@@ -1,5 +1,6 @@
 """Environments: what may be asked for, and that it is built once, whatever happens to the build."""
 
+import json
 import os
 import platform
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compute import environments, logs
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
@@ -212,12 +215,49 @@ def test_a_python_is_compared_in_condas_words(asked: str, matches: bool) -> None
         ("channels: x\ndependencies: [numpy]", "no list"),
         ("dependencies: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("[" * 20_000, "no conda file has"),
+        ("- " * 20_000, "no conda file has"),
+        ("[" * 900, "conda file cannot be used"),
         ("dependencies:\n- pip:\n  - -r requirements.txt", "pip part of the conda file"),
     ],
 )
 def test_a_broken_conda_file_says_what_and_where(text: str, why: str) -> None:
     with pytest.raises(StudioError, match=why):
         environments.definition_of("conda", text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["pip", "conda"]), st.text(max_size=80), st.sampled_from(["", "dependencies: [pip, {pip: [", "- "])
+)
+def test_any_text_is_a_definition_or_a_studio_error(kind: str, text: str, before: str) -> None:
+    try:
+        assert json.dumps(environments.definition_of(kind, before + text))
+    except StudioError as exc:
+        assert exc.message  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (
+            "ERROR: Could not find a version that satisfies the requirement nope==1 (from versions: none)",
+            "no package “nope”",
+        ),
+        (
+            "ERROR: Could not find a version that satisfies the requirement numpy==99 (from versions: 1.3.0)",
+            "no numpy==99",
+        ),
+        (
+            "  cause: Because there is no version of numpy==99.0 and you require numpy==99.0, we can …",
+            "no numpy==99.0 for",
+        ),
+        ("and you require numpy<1.0, we can conclude that your requirements are unsatisfiable.", "exclude one another"),
+        ("error: Failed to build `uwsgi==2.0.1`", "compiled here"),
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+    ],
+)
+def test_the_tools_words_get_advice(words: str, advice: str) -> None:
+    assert advice in environments._advice(words, "")
 
 
 # Building
@@ -398,10 +438,10 @@ def test_what_is_unused_for_long_is_removed_unless_a_job_runs_in_it(
 
 
 @pytest.mark.django_db
-def test_fresh_environments_stay_and_leftover_folders_go(bare: dict[str, Any], settings: Any) -> None:
+def test_fresh_environments_stay_and_leftover_folders_go(bare: dict[str, Any], tmp_path: Path) -> None:
     environment = wait_for(environments.ensure(bare))
-    leftover = Path(settings.ENVIRONMENT_DIR) / f"{'0' * 16}-1"
-    other = Path(settings.ENVIRONMENT_DIR) / "somebody's notes"
+    leftover = (tmp_path / "environments") / f"{'0' * 16}-1"
+    other = (tmp_path / "environments") / "somebody's notes"
     for folder in (leftover, other):
         folder.mkdir()
     environments.evict_unused()
