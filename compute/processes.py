@@ -6,6 +6,7 @@ machine's boot id, so a pid that another process got since is neither believed n
 """
 
 import contextlib
+import marshal
 import os
 import signal
 import sys
@@ -74,8 +75,8 @@ def start(spec: ProcessSpec) -> Handle:
     spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     facts = {name: os.fspath(value) if isinstance(value, Path) else value for name, value in asdict(spec).items()}
     spec_path = os.fspath(spec.folder / "spec.json")
-    if not os.path.lexists(spec_path):
-        shepherd.write_json(spec_path, facts, once=True)
+    if not os.path.lexists(spec_path) and shepherd.write_json(spec_path, facts, once=True):
+        shepherd.write(os.fspath(spec.folder / "spec.marshal"), marshal.dumps(facts))
     claim = shepherd.read_json(os.fspath(spec.folder / "pid.json"))
     identity = _identity(claim) or _launch(spec.folder)
     return {"folder": os.fspath(spec.folder), "tag": spec.tag, **identity}

@@ -4,7 +4,7 @@ A script of its own, started by `compute.processes` as `python -I -S shepherd.py
 only, few imports, nothing of the studio. It lives in its own session and outlives whoever started it. All it knows
 is in FOLDER, and all it says goes there, each file whole or not at all:
 
-    spec.json      in: what to start (see `compute.processes.ProcessSpec`)
+    spec.json      in: what to start (see `compute.processes.ProcessSpec`); the same in spec.marshal, read faster
     end.json       in: {"reason"}; its being there is the order to end
     pid.json       out: {"pid", "start_time", "boot_id", "program": null | {"pid", "start_time"}, "started_at"}
     usage.json     out: {"cpu_percent", "memory_bytes", "at"}, about every second
@@ -16,24 +16,26 @@ With `sweep` it ends what is left of a program whose own shepherd is gone; sweep
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import resource
-import signal
 import sys
 import time
 
-TYPE_CHECKING = False  # typing itself would cost 6 ms of every start
+# The program is started before anything else is imported: typing, json and signal would hold it up for as long as
+# Python itself takes. So json and signal are imported where they are used.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    import signal
+    from typing import Any
 
 TICK = 0.25  # seconds between two looks at the memory
 USAGE_EVERY = 1.0  # seconds
 PATIENCE = 0.2  # seconds that what a program leaves behind has to end by itself
 GIVE_UP_AFTER = 30.0  # seconds of KILL; what is left then is stuck in the kernel, and dies when that lets go
+DEFAULTS = [number for number in range(1, 65) if number not in {9, 19, 32, 33}]  # KILL and STOP; the C library's own
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
-WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 
 
 class Process:
@@ -69,10 +71,21 @@ def read(path: str) -> bytes:
 
 def read_json(path: str) -> dict[str, Any]:
     """Return a file's JSON object; a file that is cut, strange or absent is an empty one."""
+    import json
+
     try:
         value = json.loads(read(path))
     except (ValueError, RecursionError):
         return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_spec() -> dict[str, Any]:
+    """Return what to start."""
+    try:
+        value = marshal.loads(read("spec.marshal"))  # noqa: S302 - the studio wrote it, in a folder of its own
+    except (ValueError, EOFError, TypeError):
+        return read_json("spec.json")
     return value if isinstance(value, dict) else {}
 
 
@@ -81,10 +94,17 @@ def write_json(path: str, value: dict[str, Any], *, lasting: bool = False, once:
 
     `lasting`: through a loss of power, too.
     """
+    import json
+
+    return write(path, json.dumps(value).encode(), lasting=lasting, once=once)
+
+
+def write(path: str, data: bytes, *, lasting: bool = False, once: bool = False) -> bool:
+    """Write bytes as `write_json` does."""
     scratch = f"{path}.{os.getpid()}.{time.monotonic_ns()}"
     fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        json.dump(value, file)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
         if lasting:
             file.flush()
             os.fsync(fd)
@@ -170,6 +190,8 @@ def proportional(process: Process) -> int:
 
 def send(process: Process, number: int) -> bool:
     """Signal exactly this process, never another that got its pid; say whether it was there."""
+    import signal
+
     try:
         fd = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -223,12 +245,20 @@ def adopt_orphans() -> bool:
         return False
 
 
+class CannotStart(Exception):
+    """The program cannot be started, with the errno that says why."""
+
+    def __init__(self, number: int | None, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
 class Shepherd:
     """One program, what came of it, and what is written down about it."""
 
     def __init__(self, folder: str) -> None:
         self.name = os.path.basename(folder)  # noqa: PTH119
-        self.spec = read_json("spec.json")
+        self.spec = read_spec()
         me = look_at(os.getpid())
         self.me: dict[str, Any] = {
             "pid": os.getpid(),
@@ -252,71 +282,71 @@ class Shepherd:
 
     def claim(self) -> bool:
         """Take the folder; False when another shepherd has it already: then the program is started."""
-        return write_json("pid.json", self.me | {"program": None, "started_at": None}, once=True)
+        # JSON by hand: numbers, and an id without anything to escape.
+        me = ", ".join(f'"{name}": {value!r}' for name, value in self.me.items()).replace("'", '"')
+        return write("pid.json", f'{{{me}, "program": null, "started_at": null}}'.encode(), once=True)
 
     def start(self) -> str | None:
         """Start the program; return what went wrong, or None."""
         output = os.open(self.spec["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        told, tells = os.pipe()
-        self.main = os.fork()
-        if self.main == 0:
-            self._become_the_program(output, tells)
-        self.has_children = True
-        os.close(tells)
-        with os.fdopen(told, "rb") as pipe:
-            failure = pipe.read()  # ends when the program is there, for the pipe closes on exec
-        self.started = time.time()
-        if failure:
-            os.waitpid(self.main, 0)
-            self.has_children = False
-            number, _, what = failure.partition(b" ")
-            self.code = 127 if int(number) == 2 else 126  # as a shell has it
-            problem = f"{what.decode(errors='surrogateescape')}: {os.strerror(int(number))}"
-            os.write(output, f"studio: cannot start {problem}\n".encode(errors="surrogateescape"))
+        try:
+            self.main = self._spawn(output)
+        except CannotStart as exc:
+            self.code = 127 if exc.number == 2 else 126  # as a shell has it
+            os.write(output, f"studio: cannot start {exc}\n".encode(errors="surrogateescape"))
+            return str(exc).encode(errors="replace").decode()
+        finally:
             os.close(output)
-            return problem.encode(errors="replace").decode()
-        os.close(output)
-        program = look_at(self.main)
+            self.started = time.time()
+        self.has_children = True
         self.deadline = time.monotonic() + (self.spec.get("max_seconds") or float("inf"))
-        known = {"pid": self.main, "start_time": program.start_time if program else 0}
-        self._keep("pid.json", self.me | {"program": known, "started_at": at(self.started)})
         return None
 
-    def _become_the_program(self, output: int, tells: int) -> NoReturn:
-        """Turn this fork into the program, with what its spec gives it and nothing else."""
+    def _spawn(self, output: int) -> int:
+        """Start the program with what its spec gives it and nothing else; return its pid. Raises CannotStart."""
         spec = self.spec
-        doing = "the program"
-        try:
-            os.setsid()
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            for number in range(1, signal.NSIG):  # an ignored signal would stay ignored
-                try:
-                    signal.signal(number, signal.SIG_DFL)
-                except (OSError, ValueError):
-                    continue
+        here, cpus = os.open(".", os.O_RDONLY | os.O_CLOEXEC), os.sched_getaffinity(0)
+        env = spec["env"] | {"STUDIO_RUN_ID": spec["tag"], "STUDIO_CONTROL": self.name}
+        os.environ["PATH"] = env.get("PATH", os.defpath)  # where the program is looked for
+        doing = ""
+        try:  # it inherits the place, the CPUs and the limit, so they are the shepherd's own for a moment
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            try:
-                fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-                os.write(fd, b"500")  # when the machine runs out of memory, runs go before the studio
-                os.close(fd)
-            except OSError:
-                pass
-            os.nice(spec["nice"])
             if spec["cpus"]:
                 doing = f"on CPUs {spec['cpus']}"
                 os.sched_setaffinity(0, spec["cpus"])
             doing = f"in {spec['cwd']}"
             os.chdir(spec["cwd"])
             doing = spec["argv"][0]
-            env = spec["env"] | {"STUDIO_RUN_ID": spec["tag"], "STUDIO_CONTROL": self.name}
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            os.execvpe(spec["argv"][0], spec["argv"], env)  # noqa: S606 - there is no shell, and that is the point
+            pid = os.posix_spawnp(
+                spec["argv"][0],
+                spec["argv"],
+                env,
+                file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=DEFAULTS,  # an ignored signal would stay ignored
+            )
         except OSError as exc:
-            os.write(tells, f"{exc.errno or 5} {doing}".encode(errors="surrogateescape"))
-        except BaseException as exc:  # a NUL byte in an argument, a wrong type: nothing may run on in this fork
-            os.write(tells, f"22 {doing} ({exc})".encode(errors="replace"))
-        os._exit(127)
+            raise CannotStart(exc.errno, f"{doing}: {os.strerror(exc.errno or 0)}") from exc
+        except ValueError as exc:  # a NUL byte in an argument
+            raise CannotStart(22, f"{doing}: {exc}") from exc
+        finally:
+            os.fchdir(here)
+            os.close(here)
+            os.sched_setaffinity(0, cpus)
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + spec["nice"])
+            with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as file:  # noqa: PTH123
+                file.write(b"500")  # when the machine runs out of memory, runs go before the studio
+        except OSError:
+            pass  # it has ended already, or the machine does not have it
+        return pid
+
+    def tell_of_the_program(self) -> None:
+        """Write who the program is, and since when."""
+        program = look_at(self.main)  # a zombie at the least: nobody buried it yet
+        known = {"pid": self.main, "start_time": program.start_time if program else 0}
+        self._keep("pid.json", self.me | {"program": known, "started_at": at(self.started)})
 
     # Watching
 
@@ -325,6 +355,8 @@ class Shepherd:
         ceiling = self.spec.get("memory_bytes")
         usage_at = time.monotonic()
         while True:
+            if self.code is not None:
+                return "exited", f"ended by {signal_name(-self.code)}" if self.code < 0 else ""
             if os.path.exists("end.json"):  # noqa: PTH110
                 return read_json("end.json").get("reason") or "canceled", ""
             now = time.monotonic()
@@ -337,14 +369,14 @@ class Shepherd:
                 self.write_usage(now, memory)
                 usage_at = now + USAGE_EVERY
             told = self.rest(min(TICK if ceiling else USAGE_EVERY, self.deadline - now))
-            if self.code is not None:
-                return "exited", f"ended by {signal_name(-self.code)}" if self.code < 0 else ""
-            if told and not os.path.exists("end.json"):  # noqa: PTH110
+            if told and self.code is None and not os.path.exists("end.json"):  # noqa: PTH110
                 return "lost", "was told to end from outside the studio, as when the machine shuts down"
 
     def rest(self, seconds: float) -> bool:
         """Wait for a child to end, an order or the time; bury the dead; say whether it was the order."""
-        told = signal.sigtimedwait(WATCHED, max(0.0, seconds))
+        import signal
+
+        told = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, max(0.0, seconds))
         self.reap()
         return bool(told and told.si_signo == signal.SIGTERM)
 
@@ -417,6 +449,8 @@ class Shepherd:
 
     def end_tree(self, grace: float) -> None:
         """TERM to all that came of the program, KILL after `grace` seconds, and look until nothing is left."""
+        import signal
+
         self.receipt = {"signalled": self.signalled, "left": [], "term_at": None, "kill_at": None, "empty_at": None}
         left = self.left()
         if grace > 0 and left:
@@ -495,10 +529,14 @@ class Shepherd:
         if problem:
             self.write_exit("not_started", f"cannot start {problem}", time.time())
             return
+        listen()
+        self.tell_of_the_program()
+        self.reap()  # it may have ended before anybody listened
         self.end(*self.watch())
 
     def sweep(self) -> None:
         """End what is left of a program whose shepherd is gone; its exit code is lost."""
+        listen()
         self.adopts = False  # what another left came to init, not here
         self.end_tree(self.spec.get("grace_seconds", 10.0))
         if not os.path.exists("exit.json"):  # noqa: PTH110
@@ -508,20 +546,28 @@ class Shepherd:
 
 def signal_name(number: int) -> str:
     """Return "SIGKILL" for 9; a number without a name as it is."""
+    import signal
+
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
+def listen() -> None:
+    """From here on, heed TERM and the end of children."""
+    import signal
+
+    watched = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_SETMASK, watched)
+    for number in watched:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def main(folder: str, mode: str = "run") -> None:
     """Do the shepherd's work in `folder`."""
-    # The starter has TERM ignored until here; an order that came before is in end.json.
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, WATCHED)
-    for number in WATCHED:
-        signal.signal(number, signal.SIG_DFL)
+    # HUP, INT and QUIT are ignored by the starter's doing, and so is TERM until `listen`: an order to end that comes
+    # before is found in end.json.
     os.closerange(3, 1 << 20)  # whatever the starter had open
     os.chdir(folder)
     shepherd = Shepherd(folder)

@@ -139,19 +139,20 @@ def test_a_program_inherits_no_descriptor_of_the_studio(make: Make, tmp_path: Pa
     try:
         code = """
 import os, time
-print([os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)], len(os.listdir("/proc/self/fd")))
-time.sleep(0.3)
+print([os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)], len(os.listdir("/proc/self/fd")), flush=True)
+time.sleep(60)
 """
         spec = make(code)
         handle = processes.start(spec)
-        running(handle)
-        of_shepherd = {str(fd.readlink()) for fd in Path(f"/proc/{handle['pid']}/fd").iterdir()}
+        until(lambda: spec.log.exists() and spec.log.read_bytes().endswith(b"\n"))
+        shepherds = Path(f"/proc/{handle['pid']}/fd")
+        until(lambda: {fd.name for fd in shepherds.iterdir()} == {"0", "1", "2"})  # for a moment it reads a file
+        processes.end(handle, EndReason.CANCELED)
         ended(handle)
     finally:
         os.close(secret)
     # The fourth is the listing's own.
     assert spec.log.read_text() == f"{['/dev/null', str(spec.log), str(spec.log)]} 4\n"
-    assert of_shepherd == {"/dev/null", str(spec.folder / "shepherd.log")}
 
 
 def test_a_program_starts_with_plain_signals_and_modest_claims(make: Make) -> None:
@@ -213,7 +214,7 @@ def test_a_log_that_cannot_be_opened_keeps_the_program_from_starting(make: Make,
 
 def test_start_returns_at_once_and_its_handle_is_json(make: Make) -> None:
     took = []
-    for number in range(5):
+    for number in range(3):
         before = time.perf_counter()
         handle = processes.start(make("", name=f"control-{number}"))
         took.append(time.perf_counter() - before)
