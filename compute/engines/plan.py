@@ -300,6 +300,7 @@ class _Draft:
         self.holds: list[_Hold] = []
         self.runs = {node.id: node.job for node in self.nodes if node.state == "running"}
         self.wanted = {job.cluster for job in jobs}
+        self.kept: dict[int, dict[int, Room]] = {}
         self.heads: dict[int, int] = {}  # cluster → the first ready job that waits there
         self.place: list[Placement] = []
         self.create: list[Create] = []
@@ -364,11 +365,7 @@ class _Draft:
         if refusal := can_ever_run(self.capacity, cluster, job.nodes):
             self.waits[job.id] = Wait(WaitKind.NEVER, job.nodes, job.nodes, maximum=cluster.max_nodes, refusal=refusal)
             return False
-        keepers = {
-            other.id: other.slice * min(other.keeps, len(self.alive[other.id]))
-            for other in self.clusters.values()
-            if other.id != cluster.id and (cluster.low_priority or not other.low_priority)
-        }
+        keepers = self.keepers(cluster)
         missing = (self.capacity - sum(keepers.values(), NOTHING)).gap(cluster.slice * job.nodes)
         if any(missing):
             self.waits[job.id] = Wait(
@@ -381,6 +378,16 @@ class _Draft:
             )
             return False
         return True
+
+    def keepers(self, cluster: ClusterView) -> dict[int, Room]:
+        """Return the room that the minimums of other clusters keep from this one, by cluster."""
+        if cluster.id not in self.kept:
+            self.kept[cluster.id] = {
+                other.id: other.slice * min(other.keeps, len(self.alive[other.id]))
+                for other in self.clusters.values()
+                if other.keeps and other.id != cluster.id and (cluster.low_priority or not other.low_priority)
+            }
+        return self.kept[cluster.id]
 
     def serve(self, job: JobView) -> None:
         """Place the job if it can start; else claim what is there, find room for the rest, and note why it waits."""
@@ -410,13 +417,11 @@ class _Draft:
 
     def wait(self, job: JobView, rest: int, more: int, got: _Got, missing: Room, behind: int | None) -> Wait:
         """Say why a job waits that has claimed all but `rest` of its nodes, and `got` room for `more` of these."""
-        cluster, others = (
-            self.clusters[job.cluster],
-            [n for c in self.alive for n in self.alive[c].values() if c != job.cluster],
-        )
-        here = {node: job for node, job in self.runs.items() if node in self.alive[cluster.id]}
+        cluster = self.clusters[job.cluster]
+        here = [self.runs[node] for node in self.alive[cluster.id] if node in self.runs]
         leaving = self.count[cluster.id] - len(self.alive[cluster.id])
         held: dict[int, Room] = {}
+        running = here
         if not job.ready:
             kind = WaitKind.ENVIRONMENT
         elif got is _Got.NOW and more == rest:
@@ -427,19 +432,19 @@ class _Draft:
             kind, behind = WaitKind.BEHIND, self.heads[cluster.id]
         elif got is _Got.SHORT:
             kind = WaitKind.HOST_FULL
-            for node in others:
-                held[node.cluster] = held.get(node.cluster, NOTHING) + self.slice_of(node)
+            held = {c: self.clusters[c].slice * len(nodes) for c, nodes in self.alive.items()}
         else:
             kind = WaitKind.ROOM_BEING_MADE if leaving >= rest - more else WaitKind.NODES_BUSY
-        clusters = _biggest_first(held, missing) if held else ()
-        running = [self.runs.get(n.id) for n in others if n.cluster in clusters] if held else list(here.values())
+        clusters = _biggest_first(held, missing)
+        if held:
+            running = [self.runs[n] for c in clusters for n in self.alive[c] if n in self.runs]
         return Wait(
             kind,
             nodes=job.nodes,
             lacking=rest,
             busy=len(here),
             maximum=cluster.max_nodes,
-            jobs=tuple(sorted({running_job for running_job in running if running_job is not None})),
+            jobs=tuple(sorted({other for other in running if other is not None})),
             missing=_names(missing) if kind is WaitKind.HOST_FULL else (),
             clusters=clusters,
             behind=behind if kind in {WaitKind.BEHIND, WaitKind.HOST_FULL} else None,
