@@ -210,6 +210,9 @@ def _picker(form: ClusterForm) -> dict[str, Any]:
     gpu = data.get("type") == "GPU"
     of_type = [size for size in sizes.all_sizes() if size.is_gpu == gpu]
     first = sizes.recommended(gpu=gpu)
+    begins_with = embedded.default_size()  # four of it fit on this machine
+    if not gpu and begins_with not in first:
+        first.insert(0, begins_with)
     words = data.get("q", "").lower().split()
 
     def passes(size: VmSize) -> bool:
@@ -229,6 +232,7 @@ def _picker(form: ClusterForm) -> dict[str, Any]:
         "recommended": [o for o in offers if o.size in first],
         "others": [o for o in offers if o.size not in first],
         "offers": len(offers),
+        "shows_gpu": gpu,
         "hidden_size": "" if any(o.chosen for o in offers) else data.get("vm_size", ""),
         "looks": {name: data.get(name, "") for name in LOOKS},
         "families": sorted({size.category for size in of_type}),
