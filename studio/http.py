@@ -13,7 +13,7 @@ class StudioRequest(HttpRequest):
     """A signed-in request. `workspace` and `membership` are set where the URL names a workspace."""
 
     htmx: HtmxDetails
-    user: "User"  # type: ignore[assignment]
+    user: "User"
     workspace: "Workspace"
     membership: "Membership"
 

@@ -28,7 +28,7 @@ class StudioErrors:
             return None
         logger.info("%s %s: %s", request.method, request.path, exc)
         htmx = getattr(request, "htmx", None)
-        partial = bool(htmx) and not htmx.boosted
+        partial = htmx is not None and bool(htmx) and not htmx.boosted
         template = "_notice.html" if partial else "error.html"
         response = render(request, template, {"error": exc}, status=exc.status)
         if partial:

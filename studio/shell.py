@@ -74,13 +74,15 @@ class Frame:
             "member_count": Membership.objects.filter(workspace=space),
         }
         numbers = {name: Coalesce(Subquery(_count(rows)), 0) for name, rows in counted.items()}
-        return Workspace.objects.filter(pk=space.pk).values(**numbers).get()
+        found = Workspace.objects.filter(pk=space.pk).values_list(*numbers.values()).get()
+        return dict(zip(numbers, found, strict=True))
 
 
 def _count(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Return `rows` as a query of their number, to stand inside another."""
     number = Count("pk", output_field=IntegerField())
-    return rows.order_by().annotate(_all=Value(1)).values("_all").annotate(_n=number).values("_n")
+    counted: QuerySet[Any] = rows.order_by().annotate(_all=Value(1)).values("_all").annotate(_n=number).values("_n")
+    return counted
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -196,4 +198,5 @@ def _matching(rows: QuerySet[Any], text: str, *fields: str) -> QuerySet[Any]:
         rows = rows.alias(_value=Cast(KT(f"tags__{key.strip()}"), TextField()))
         wanted |= Q(_value=value.strip())
     begins = Case(When(**{f"{fields[0]}__istartswith": text}, then=Value(0)), default=Value(1))
-    return rows.alias(_tags=Cast("tags", TextField())).filter(wanted).alias(_rank=begins)
+    found: QuerySet[Any] = rows.alias(_tags=Cast("tags", TextField())).filter(wanted).alias(_rank=begins)
+    return found

@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 
-class ClosedAccounts(DefaultAccountAdapter):
+class ClosedAccounts(DefaultAccountAdapter):  # type: ignore[misc]
     """Nobody signs up alone: an Owner adds people."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

@@ -46,5 +46,5 @@ class LanguageOfPerson:
         language = getattr(request.user, "language", "")
         if language and translation.check_for_language(language):
             translation.activate(language)
-            request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
+            request.LANGUAGE_CODE = translation.get_language()
         return self.get_response(request)

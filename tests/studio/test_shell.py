@@ -25,7 +25,7 @@ def cluster(workspace) -> ComputeTarget:
     return ComputeTarget.objects.create(
         workspace=workspace,
         name="cpu-cluster",
-        kind="amlcompute",
+        kind="AmlCompute",
         vm_size="Standard_D2_v2",
         max_nodes=6,
         provisioning_state="Succeeded",
@@ -118,7 +118,7 @@ def test_homes_queries_do_not_grow_with_what_it_shows(as_user, ana, workspace, c
         client.get("/w/vision-team/")
     for n in range(12):
         make_run(f"run{n}", [RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.FAILED][n % 3])
-        ComputeTarget.objects.create(workspace=workspace, name=f"c{n}", kind="amlcompute", max_nodes=2)
+        ComputeTarget.objects.create(workspace=workspace, name=f"c{n}", kind="AmlCompute", max_nodes=2)
     with CaptureQueriesContext(connection) as many:
         page = client.get("/w/vision-team/").text
     assert "run0" in page
