@@ -5,6 +5,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +20,55 @@ from compute.models import Host, Node
 from compute.sizes import GB, VmSize
 
 logger = logging.getLogger(__name__)
-KEPT: dict[str, Any] = {}  # what this machine has; it does not change while this process lives
+KEPT: dict[str, int] = {}  # {"pk": of this machine's row}; what it has does not change while this process lives
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def this_host() -> Host:
     """Return this machine's row, made or brought up to date when this process first asks."""
-    found: Host | None = Host.objects.filter(pk=KEPT.get("pk")).first() if KEPT else None
+    name = socket.gethostname()
+    found: Host | None = Host.objects.filter(pk=KEPT["pk"], name=name).first() if KEPT else None
     if found is not None:
         return found
     facts = {
         "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": cpus(),
         "memory_bytes": memory_bytes(),
         "gpus": gpus(),
         "seen_at": timezone.now(),
     }
-    host, _made = Host.objects.update_or_create(name=socket.gethostname(), defaults=facts)
+    host, _made = Host.objects.update_or_create(name=name, defaults=facts)
     KEPT["pk"] = host.pk
     return host
 
 
+def cpus() -> int:
+    """Return how many CPUs this process may use: its affinity, or the quota of a control group above it if less."""
+    most = len(os.sched_getaffinity(0))
+    for limit in _limits("cpu.max"):
+        quota, _space, period = limit.partition(" ")
+        if quota != "max":
+            most = min(most, max(1, int(quota) // int(period)))
+    return most
+
+
 def memory_bytes() -> int:
-    """Return this machine's memory, or the limit of the control group it is confined to, whichever is less."""
-    total = int(psutil.virtual_memory().total)
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limit = int(Path(name).read_text())
-        except (OSError, ValueError):
-            continue
-        total = min(total, limit)
-    return total
+    """Return this machine's memory, or the limit of a control group above this process, whichever is less."""
+    limits = [
+        int(limit) for limit in [*_limits("memory.max"), *_limits("memory/memory.limit_in_bytes")] if limit != "max"
+    ]
+    return min([int(psutil.virtual_memory().total), *limits])
+
+
+def _limits(name: str) -> list[str]:
+    """Return what the file `name` says in every control group this process is in, from the root to its own."""
+    own = next((line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::/")), "0::/")
+    group, texts = CGROUPS, []
+    for part in ["", *own.removeprefix("0::/").split("/")]:
+        group = group / part
+        with suppress(OSError):
+            texts.append((group / name).read_text().strip())
+    return texts
 
 
 def gpus() -> list[dict[str, Any]]:
