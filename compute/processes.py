@@ -12,7 +12,6 @@ import signal
 import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ USAGE_IS_OLD_AFTER = 10.0  # seconds
 # The shell ends at once, so that the shepherd is nobody's child here and leaves no zombie behind. TERM is ignored
 # until the shepherd can heed it: an order to end that comes earlier waits for it in end.json.
 _DETACH = """trap '' HUP INT QUIT TERM; log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!"""
+
+# Imported rather than run as a script, it is compiled once and not at every start, which saves 8 ms.
+_SHEPHERD = "import sys; sys.path.append(sys.argv[1]); import shepherd; shepherd.main(*sys.argv[2:])"
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,8 @@ def usage(handle: Handle) -> Usage | None:
 def _launch(folder: Path, mode: str = "run") -> Handle:
     """Start a shepherd that is nobody's child, and return who it is."""
     log = os.fspath(folder / "shepherd.log")
-    # Compiled already, which saves 8 ms of a start: the import above made sure that it is what the source says.
-    compiled = Path(cache_from_source(shepherd.__file__))
-    program = compiled if compiled.is_file() else Path(shepherd.__file__)
-    script = [sys.executable, "-I", "-S", os.fspath(program.absolute()), os.fspath(folder.absolute()), mode]
+    path = Path(shepherd.__file__).absolute().parent
+    script = [sys.executable, "-I", "-S", "-c", _SHEPHERD, os.fspath(path), os.fspath(folder.absolute()), mode]
     told, tells = os.pipe()
     try:
         shell = os.posix_spawn(

@@ -1,6 +1,6 @@
 """Stand over one program of a run: start it, watch it, end all that came of it, and write down how it went.
 
-A script of its own, started by `compute.processes` as `python -I -S shepherd.py FOLDER [sweep]`: standard library
+A program of its own, as `python -I -S shepherd.py FOLDER [sweep]`, started by `compute.processes`: standard library
 only, few imports, nothing of the studio. It lives in its own session and outlives whoever started it. All it knows
 is in FOLDER, and all it says goes there, each file whole or not at all:
 
