@@ -112,8 +112,7 @@ class Log {
     this.end = this.lines.end;
     this.find?.scan();
     if (this.seek !== null) this.seekLine();
-    this.state();
-    this.view.draw();
+    this.view.drawSoon();
   }
 
   numbered({ lines_before: before, of }) {
@@ -239,7 +238,7 @@ class Log {
   moved() {
     const { view, lines } = this;
     if (view.following) this.seen = lines.count;
-    if (view.scroll < 2 * this.port.clientHeight && lines.from > 0 && !this.broken && (view.moved || this.seek !== null)) this.loadEarlier();
+    if (view.scroll < 2 * view.tall && lines.from > 0 && !this.broken && (view.moved || this.seek !== null)) this.loadEarlier();
     const fresh = lines.count - this.seen, pill = this.part("pill");
     pill.hidden = view.following || fresh <= 0;
     if (!pill.hidden) pill.textContent = say(fresh === 1 ? this.words.newLineSaid : this.words.newLinesSaid, { count: count.format(fresh) });
@@ -497,7 +496,7 @@ class Log {
     }
     if (event.ctrlKey || event.metaKey || event.target.closest?.("input, textarea, select, [contenteditable]")) return;
     if (!inside && event.target !== document.body && event.target.id !== "main") return;
-    const page = this.port.clientHeight - 2 * this.view.height, onPort = event.target === this.port;
+    const page = this.view.tall - 2 * this.view.height, onPort = event.target === this.port;
     const keys = {
       n: () => this.next(1),
       N: () => this.next(-1),

@@ -86,7 +86,10 @@ def server(_served: tuple[Served, str], transactional_db: None, monkeypatch: pyt
     running, url = _served
 
     def on_the_servers_loop(send: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-        return lambda *args: asyncio.run_coroutine_threadsafe(send(*args), running.loop) and None
+        def start(*args: Any) -> None:
+            asyncio.run_coroutine_threadsafe(send(*args), running.loop)
+
+        return start
 
     monkeypatch.setattr(studio.live, "async_to_sync", on_the_servers_loop)
     return url

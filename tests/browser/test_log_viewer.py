@@ -26,7 +26,7 @@ ALL_OF_IT = """async () => {
 TEXTS = "() => [...document.querySelectorAll('.log-row')].map(row => row.querySelector('.log-text').textContent)"
 AT_END = (
     "() => { const p = document.querySelector('[data-log-port]');"
-    " return p.scrollHeight - p.clientHeight - p.scrollTop < 2 }"
+    " return document.querySelector('.log-row') && p.scrollHeight - p.clientHeight - p.scrollTop < 2 }"
 )
 
 

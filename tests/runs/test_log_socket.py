@@ -50,6 +50,7 @@ def run(workspace: Workspace) -> Run:
 
 @pytest.fixture
 def job(run: Run) -> Job:
+    assert run.target
     job = Job.objects.create(target=run.target, run_id=RUN_ID, run_name=str(run), state=JobState.RUNNING)
     Attempt.objects.create(run=run, number=1, job=job)
     return job
@@ -74,7 +75,7 @@ class Viewer:
 
     async def enter(self) -> bool:
         await self.socket.send_input({"type": "websocket.connect"})
-        return (await self.next())["type"] == "websocket.accept"
+        return bool((await self.next())["type"] == "websocket.accept")
 
     async def next(self) -> dict[str, Any]:
         frame: dict[str, Any] = await self.socket.receive_output(timeout=5)

@@ -4,11 +4,12 @@ import { decode, fill, lastState, pieces } from "./text.js";
 const TALLEST = 15_000_000; // pixels of an element that every browser scrolls; a longer log is scrolled to scale
 const SPARE = 12; // rows beyond what is in sight, above and below
 const PAD = 12; // pixels above the first line and below the last
+const PACE = 40; // ms between two drawings while lines pour in; a single line is drawn at once
 
 export class View {
   // `asks` has dress(index) → {number, href, chosen, at, hits(text), rewritten(states), cut(bytes)}, and moved().
   constructor(port, lines, asks) {
-    Object.assign(this, { port, lines, asks, scroll: 0, following: true, wrap: false, dressed: 0, drawn: new Map() });
+    Object.assign(this, { port, lines, asks, scroll: 0, following: true, wrap: false, dressed: 0, drew: 0, drawn: new Map() });
     this.space = document.createElement("div");
     this.space.className = "log-space";
     this.rows = document.createElement("div");
@@ -20,29 +21,44 @@ export class View {
     this.top = this.set = 0;
     port.addEventListener("scroll", () => this.scrolled(), { passive: true });
     port.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
-    this.resizing = new ResizeObserver(() => this.draw());
+    this.tall = port.clientHeight; // asked for once: asking makes the browser lay out the page
+    this.resizing = new ResizeObserver(() => {
+      this.tall = port.clientHeight;
+      this.draw();
+    });
     this.resizing.observe(port);
   }
 
   get whole() {
-    return Math.max(this.lines.count * this.average + 2 * PAD, this.port.clientHeight);
+    return Math.max(this.lines.count * this.average + 2 * PAD, this.tall);
   }
 
   get furthest() {
-    return Math.max(0, this.whole - this.port.clientHeight);
+    return Math.max(0, this.whole - this.tall);
   }
 
   get scale() {
-    const room = TALLEST - this.port.clientHeight;
+    const room = TALLEST - this.tall;
     return this.whole > TALLEST ? this.furthest / room : 1;
   }
 
   // Draw before the next frame.
   draw() {
+    clearTimeout(this.later);
+    this.later = null;
     this.asked ??= requestAnimationFrame(() => {
       this.asked = null;
+      this.drew = performance.now();
       this.render();
     });
+  }
+
+  // Draw what came, at a pace that leaves the machine to others.
+  drawSoon() {
+    if (this.asked || this.later) return;
+    const wait = this.drew + PACE - performance.now();
+    if (wait > 0) this.later = setTimeout(() => this.draw(), wait);
+    else this.draw();
   }
 
   // Draw every row anew: something about how they look has changed.
@@ -68,7 +84,7 @@ export class View {
     if (event.deltaY < 0) this.following = false;
     if (this.scale === 1) return;
     event.preventDefault(); // to scale, a turn of the wheel would skip lines
-    this.by(event.deltaMode === 1 ? event.deltaY * this.height : event.deltaMode === 2 ? event.deltaY * this.port.clientHeight : event.deltaY);
+    this.by(event.deltaMode === 1 ? event.deltaY * this.height : event.deltaMode === 2 ? event.deltaY * this.tall : event.deltaY);
   }
 
   by(pixels) {
@@ -91,8 +107,8 @@ export class View {
   // Bring line `index` into sight, a third from the top, unless it is there already.
   show(index) {
     const at = index * this.average + PAD;
-    const inSight = !this.wrap && at >= this.scroll + this.height && at < this.scroll + this.port.clientHeight - 2 * this.height;
-    if (!inSight) this.to(this.wrap ? this.scrollFor(index) : at - this.port.clientHeight / 3);
+    const inSight = !this.wrap && at >= this.scroll + this.height && at < this.scroll + this.tall - 2 * this.height;
+    if (!inSight) this.to(this.wrap ? this.scrollFor(index) : at - this.tall / 3);
     this.following = false;
     this.draw();
   }
@@ -118,23 +134,24 @@ export class View {
 
   render() {
     const { port, lines } = this;
-    if (!port.isConnected || !port.clientHeight) return;
+    if (!port.isConnected || !this.tall) return;
     if (!this.wrap) this.average = this.height;
     if (this.following) this.scroll = this.furthest;
     this.scroll = Math.max(0, Math.min(this.scroll, this.furthest));
+    if (!this.wrap && this.scale === 1) this.renderEven(); // first, so that one layout is for all
     this.space.style.height = `${Math.min(this.whole, TALLEST)}px`;
     const top = this.scroll / this.scale;
-    if (Math.abs(port.scrollTop - top) >= 1) port.scrollTop = top;
+    if (Math.abs(this.set - top) >= 1 || this.following) port.scrollTop = top;
     this.set = port.scrollTop;
     if (this.wrap) this.renderWrapped();
-    else this.renderEven();
+    else if (this.scale !== 1) this.renderEven();
     this.asks.moved();
   }
 
   renderEven() {
     const { port, height } = this;
     const first = Math.max(0, Math.floor((this.scroll - PAD) / height) - SPARE);
-    const last = Math.min(this.lines.count, Math.ceil((this.scroll + port.clientHeight) / height) + SPARE);
+    const last = Math.min(this.lines.count, Math.ceil((this.scroll + this.tall) / height) + SPARE);
     this.place(first, last);
     const y = this.scale === 1 ? PAD + first * height : this.set + PAD + first * height - this.scroll;
     this.rows.style.transform = `translateY(${y}px)`;
@@ -142,7 +159,7 @@ export class View {
 
   renderWrapped() {
     const { port, lines } = this;
-    const count = lines.count, view = port.clientHeight;
+    const count = lines.count, view = this.tall;
     const share = this.furthest ? this.scroll / this.furthest : 0;
     const anchor = Math.min(share * count, count), index = Math.min(Math.floor(anchor), count - 1);
     const around = Math.ceil(view / this.height) + SPARE;
@@ -236,6 +253,7 @@ export class View {
   destroy() {
     this.resizing.disconnect();
     cancelAnimationFrame(this.asked);
+    clearTimeout(this.later);
     this.space.remove();
   }
 }
