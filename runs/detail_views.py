@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute.models import Job
+from compute.models import Job, Node
 from compute.states import EndReason, JobState
 from runs import actions, files, outputs, snapshots
 from runs.configuration import RunConfiguration
@@ -46,6 +46,9 @@ def run_of(request: StudioRequest, run_id: str) -> Run:
 def run_detail(request: StudioRequest, run_id: str) -> HttpResponse:
     """Show a run, one tab of it open."""
     run = run_of(request, run_id)
+    if wants_partial(request) and request.GET.get("part") == "side":
+        context = _header(request, run)
+        return render(request, "runs/_run_side.html", context | _side(context["attempts"]))
     asked = request.GET.get("tab", "")
     tab = asked if asked in TABS else "logs"
     context = _header(request, run) | {"tab": tab, "tabs": _tabs(request, run, tab), "token": uuid4()}
@@ -249,7 +252,15 @@ def _tabs(request: StudioRequest, run: Run, now: str) -> list[dict[str, Any]]:
 
 
 def _logs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
-    return {"streams": streams_of(run)}
+    return {"streams": streams_of(run)} | _side(attempts)
+
+
+def _side(attempts: list[Attempt]) -> dict[str, Any]:
+    """Return the node of a running attempt, whose load is shown live; None where no node can be told."""
+    last = attempts[-1].job if attempts else None
+    if last is None or not last.placed_on or last.state != JobState.RUNNING:
+        return {"node": None}
+    return {"node": Node.objects.filter(node_id=last.placed_on[0]).first()}
 
 
 def _details(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class _Sink(io.RawIOBase):
 def zipped(entries: Iterable[tuple[str, IO[bytes]]]) -> Iterator[bytes]:
     """Yield a zip of `entries` (name, file) while it is made; a file is closed when it is in."""
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:  # type: ignore[type-var]
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
         for name, file in entries:
             with file, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as entry:
                 while piece := file.read(PIECE):

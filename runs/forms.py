@@ -164,7 +164,12 @@ class SubmitForm(forms.Form):
         ],
         initial="interpreter",
     )
-    interpreter = forms.CharField(required=False, max_length=1000, label=gettext_lazy("Interpreter"))
+    interpreter = forms.CharField(
+        required=False,
+        max_length=1000,
+        label=gettext_lazy("Interpreter"),
+        help_text=gettext_lazy("A path or a name. Empty: the Python from which the studio was made."),
+    )
     pip_text = forms.CharField(required=False, strip=False, max_length=100_000, label=gettext_lazy("Requirements"))
     conda_text = forms.CharField(required=False, strip=False, max_length=100_000, label=gettext_lazy("conda file"))
     description = forms.CharField(required=False, max_length=LONGEST_DESCRIPTION, label=gettext_lazy("Description"))
@@ -181,17 +186,14 @@ class SubmitForm(forms.Form):
         help_text=gettext_lazy("A preempted run starts over from its first line, up to so many times."),
     )
 
-    # Read from several parts of the request; here so that their errors have a place.
-    files = forms.Field(required=False)
-    tags = forms.Field(required=False)
-    variables = forms.Field(required=False)
-
     def __init__(self, data: Any = None, *, workspace: Workspace, like: Run | None = None, **more: Any) -> None:
         self.workspace, self.like = workspace, like
         self.chosen: ComputeTarget | None = None
         self.tag_rows = pairs_of(data, "tag")
         self.variable_rows = pairs_of(data, "variable")
         super().__init__(data, **more)
+        for name in ("files", "tags", "variables"):  # read from several parts of the request; a place for their errors
+            self.fields[name] = forms.Field(required=False)
 
     def clean_token(self) -> UUID:
         token = self.cleaned_data["token"]

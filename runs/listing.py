@@ -38,7 +38,7 @@ class Elapsed(Func):
         begin, begin_params = compiler.compile(self.source_expressions[1])
         return f"(JULIANDAY(COALESCE({end}, 'now')) - JULIANDAY({begin}))", (*end_params, *begin_params)
 
-    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
         end, end_params = compiler.compile(self.source_expressions[0])
         begin, begin_params = compiler.compile(self.source_expressions[1])
         return f"(COALESCE({end}, NOW()) - {begin})", (*end_params, *begin_params)

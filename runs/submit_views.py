@@ -1,7 +1,7 @@
 """Submitting a run: the form, what it can say before it is sent, and resubmitting."""
 
 import shlex
-from typing import Any
+from typing import Any, BinaryIO, cast
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -145,13 +145,15 @@ def _snapshot(request: StudioRequest, form: SubmitForm) -> tuple[Snapshot, dict[
     if source == "paste":
         return snapshots.from_text(request.workspace, form.cleaned_data["code_name"], form.cleaned_data["code"])
     if archive := request.FILES.get("archive"):
-        return snapshots.from_zip(request.workspace, archive.file)
+        return snapshots.from_zip(request.workspace, cast(BinaryIO, archive.file))
     files, paths = request.FILES.getlist("files"), request.POST.getlist("paths")
     if not files:
         raise StudioError(_("There are no files yet."), _("Drop a folder, choose files, or paste a script."))
     if len(paths) != len(files):
         paths = [file.name or "" for file in files]  # a browser without scripts sends names alone
-    return snapshots.from_files(request.workspace, zip(paths, (file.file for file in files), strict=True))
+    return snapshots.from_files(
+        request.workspace, zip(paths, (cast(BinaryIO, file.file) for file in files), strict=True)
+    )
 
 
 def _script(form: SubmitForm, snapshot: Snapshot) -> str:
@@ -159,7 +161,7 @@ def _script(form: SubmitForm, snapshot: Snapshot) -> str:
     paths = [entry["path"] for entry in snapshot.manifest]
     asked = str(form.cleaned_data["script"]).strip().removeprefix("./")
     if form.cleaned_data["source"] == "paste":
-        return paths[0]
+        return str(paths[0])
     script = asked or likeliest_script(paths)
     scripts = [path for path in paths if path.endswith(".py")]
     hint = (
@@ -242,6 +244,7 @@ def _context(request: StudioRequest, form: SubmitForm) -> dict[str, Any]:
         "default_interpreter": environments.host_python(),
         "default_duration": span_of(DEFAULT_MAX_SECONDS),
         "most_bytes": settings.SNAPSHOT_MAX_BYTES,
+        "most_said": f"{settings.SNAPSHOT_MAX_BYTES // 2**20} MB",
         "most_files": settings.SNAPSHOT_MAX_FILES,
         "token": form["token"].value() or uuid4(),
     }

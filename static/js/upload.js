@@ -57,7 +57,7 @@ async function take(area, entries) {
   const mostBytes = Number(form.dataset.mostBytes), mostFiles = Number(form.dataset.mostFiles);
   let problem = "";
   if (kept.length > mostFiles) problem = say(area.dataset.tooManySaid, { n: kept.length, most: mostFiles });
-  else if (bytes > mostBytes) problem = say(area.dataset.tooLargeSaid, { size: size(bytes), most: size(mostBytes) });
+  else if (bytes > mostBytes) problem = say(area.dataset.tooLargeSaid, { size: size(bytes), most: form.dataset.mostSaid });
   chosen.set(form, { files: [...kept.map(({ file, full }) => ({ file, path: full })), ...facts], problem });
   show(area, { kept, out, problem, bytes });
   offer(form, kept.map(({ path }) => path));
