@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import astuple
 from typing import Any, ClassVar
 
@@ -37,7 +38,8 @@ class TargetForm(forms.ModelForm[ComputeTarget]):
 def nodes_that_fit(size: VmSize) -> int:
     """Return how many nodes of `size` stand on this machine at once when nothing else does."""
     room, need = embedded.capacity(embedded.this_host()), embedded.slice_of(size)
-    return min(have // want for have, want in zip(astuple(room), astuple(need), strict=True) if want)
+    pairs: Iterable[tuple[int, int]] = zip(astuple(room), astuple(need), strict=True)
+    return min(have // want for have, want in pairs if want)
 
 
 class ScaleForm(forms.Form):

@@ -244,7 +244,7 @@ async def test_the_socket_sends_loads_and_follows_the_jobs(
     facts: dict[str, Any] = {"placed_on": ["tvm-a"], "handle": {"ranks": [{"n": 7}]}}
     await database_sync_to_async(lambda: make_job(cluster, **facts))()
     await database_sync_to_async(cluster.moved)()
-    said = {}
+    said: dict[str, Any] = {}
     for _n in range(3):
         said = said or await next_of(socket)
     assert said == {"tvm-a": {"cpu_percent": 50.0, "memory_bytes": 7}}

@@ -152,9 +152,9 @@ def test_new_targets_are_counted_instead_of_moving_the_rows(
     make_cluster(workspace, "second")
     make_cluster(workspace, "third", vm_priority="LowPriority")
     client = as_user(ana)
-    page = client.get(url, {"part": "glance", "since": since}, headers=HTMX).content.decode()
+    page = client.get(url, {"part": "glance", "since": str(since)}, headers=HTMX).content.decode()
     assert "2 new" in page
-    filtered = client.get(url, {"part": "glance", "since": since, "priority": "LowPriority"}, headers=HTMX)
+    filtered = client.get(url, {"part": "glance", "since": str(since), "priority": "LowPriority"}, headers=HTMX)
     assert "1 new" in filtered.content.decode()
 
 

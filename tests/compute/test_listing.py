@@ -118,7 +118,7 @@ def test_another_workspaces_targets_are_neither_listed_nor_counted(workspace: Wo
     assert found(workspace, "") == []
     assert listing.counts(workspace)[Tab.CLUSTERS] == 0
     glance = listing.glance(workspace, cores_capacity=8)
-    assert (glance.nodes_up, glance.nodes_at_most, glance.queue, glance.spend_usd_per_hour) == (0, 0, 0, 0)
+    assert (glance.nodes_up, glance.nodes_at_most, glance.queue, glance.spend_usd_per_hour) == (0, 0, 0, Decimal(0))
     assert glance.cores_used == 2  # the machine is one
 
 

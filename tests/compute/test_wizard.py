@@ -199,7 +199,7 @@ def test_who_may_not_create_sees_the_wizard_and_cannot_press_create(
 ) -> None:
     client = as_user(member("mia", role))
     page = client.get(url, asked(step="4")).content.decode()
-    assert re.search(r'<button class="btn primary" disabled[^>]*>Create</button>', page)
+    assert re.search(r'<button type="submit" class="btn primary" disabled[^>]*>Create</button>', page)
     assert client.post(url, asked()).status_code == 403
     assert not ComputeTarget.objects.filter(kind="AmlCompute").exists()
 
