@@ -170,6 +170,7 @@ class Log {
       const added = lines.prepend(bytes);
       this.find?.scan();
       this.view.shifted(added);
+      this.seen += added;
       this.view.redress();
     } catch (problem) {
       if (problem.name !== "AbortError") this.note(this.words.earlierFailed);
@@ -237,7 +238,7 @@ class Log {
 
   moved() {
     const { view, lines } = this;
-    if (view.following) this.seen = lines.count;
+    this.seen = view.following ? lines.count : Math.max(this.seen, view.last);
     if (view.scroll < 2 * view.tall && lines.from > 0 && !this.broken && (view.moved || this.seek !== null)) this.loadEarlier();
     const fresh = lines.count - this.seen, pill = this.part("pill");
     pill.hidden = view.following || fresh <= 0;
@@ -379,6 +380,7 @@ class Log {
     if (index < 0) this.loadEarlier();
     else if (index < lines.count) {
       this.seek = null;
+      this.seen = lines.count; // what was there already is not new
       this.view.show(index);
       this.view.redress();
     }

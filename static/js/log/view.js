@@ -109,7 +109,7 @@ export class View {
     const at = index * this.average + PAD;
     const inSight = !this.wrap && at >= this.scroll + this.height && at < this.scroll + this.tall - 2 * this.height;
     if (!inSight) this.to(this.wrap ? this.scrollFor(index) : at - this.tall / 3);
-    this.following = false;
+    this.following = this.furthest === 0;
     this.draw();
   }
 
@@ -123,6 +123,11 @@ export class View {
     const share = this.furthest ? this.scroll / this.furthest : 0;
     const line = this.wrap ? this.topmost ?? share * this.lines.count : (this.scroll - PAD) / this.height;
     return Math.max(0, Math.min(Math.ceil(line), this.lines.count - 1));
+  }
+
+  // One more than the last line in sight.
+  get last() {
+    return this.wrap ? this.first : Math.min(this.lines.count, Math.floor((this.scroll + this.tall - PAD) / this.height));
   }
 
   // Lines were put in front: what is in sight stays where it is.
@@ -215,7 +220,7 @@ export class View {
     const { bytes, states, cut } = lastState(this.lines, index);
     const asked = this.asks.dress(index);
     const found = pieces(decode(bytes));
-    element.className = asked.chosen ? "log-row chosen" : "log-row";
+    element.className = asked.chosen ? "log-row log-chosen" : "log-row";
     element.dataset.line = index;
     const number = document.createElement("a");
     number.className = "log-number";
