@@ -439,11 +439,12 @@ def test_every_job_that_can_run_is_placed_when_jobs_end_though_new_ones_keep_com
     world.clusters = {pk: replace(c, takes_work=True) for pk, c in world.clusters.items()}
     world.get_ready()
     possible = {pk for pk, j in world.waiting.items() if beside_all_minimums(world, j)}
-    for round_ in range(40 * (len(possible) + 2)):
+    for _round in range(40 * (len(possible) + 2)):
         if possible <= world.placed:
             return
-        for pk, c in world.clusters.items():  # narrow ones keep coming, on every cluster that may not preempt
-            if round_ % 2 and c.low_priority != any(not o.low_priority for o in world.clusters.values()):
+        for pk, c in world.clusters.items():  # narrow ones keep coming, dedicated ones where there are any
+            last = not any(j.cluster == pk for j in world.waiting.values() if j.id not in possible)
+            if last and c.low_priority != any(not o.low_priority for o in world.clusters.values()):
                 world.submit(pk, 1, ready=True)
         world.settle()
         if world.running:
