@@ -26,7 +26,11 @@ STOP_WITHIN = 3.0  # seconds for a clean end, then KILL
 LAST_LINES = 15
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
-say = print
+
+def say(line: str) -> None:
+    """Tell it in the terminal, if that is still there."""
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 @dataclass

@@ -98,6 +98,8 @@ def up(options: Options) -> int:
     url = set_environment(options.host, port, data)
     logs = data / "processes"
     logs.mkdir(exist_ok=True)
+    if not (data / "url").exists():
+        say(f"The first start with {data}: the database and the pages are made ready …")
     supervisor = Supervisor(logs / "pids.json", private=[lock])
     try:
         if not os.environ.get("REDIS_URL"):

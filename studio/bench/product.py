@@ -1,0 +1,207 @@
+"""The product as the measurements see it: `manage.py up` on a folder of its own, Chromium, and the database."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from studio.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from compute.models import ComputeTarget
+
+T = TypeVar("T")
+CLUSTER = "cpu-cluster"
+READY_WITHIN = 120.0  # seconds
+FLAGS = (
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+OF_A_STUDIO = ("STUDIO_DATA", "STUDIO_URL", "SECRET_KEY", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS", "CI")
+
+# Kept in the tab across its pages: when Submit was pressed, when a line of the log that was waited for was painted.
+WATCH = """
+const now = () => performance.timeOrigin + performance.now();
+const keep = (name) => { sessionStorage[name] ??= now(); };
+addEventListener("click", (event) => {
+  if (!event.target.closest("[data-submit-button]")) return;
+  sessionStorage.clear();
+  keep("pressed");
+}, true);
+const painted = (what) => requestAnimationFrame(() => requestAnimationFrame(what));
+new MutationObserver(() => {
+  if (sessionStorage.seen || !sessionStorage.pressed) return;
+  const lines = [...document.querySelectorAll(".log-text")];
+  if (lines.some((line) => line.textContent.includes("the first line"))) painted(() => keep("seen"));
+}).observe(document, { childList: true, subtree: true, characterData: true });
+"""
+
+
+class Product:
+    """A studio that was started for measuring. Its database is at hand through the ORM, in this process."""
+
+    def __init__(self, chromium: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="studio-bench-"))
+        self.thread = ThreadPoolExecutor(1)
+        self.data = self.folder / "data"
+        self.output = self.folder / "up.txt"
+        self.closing = contextlib.ExitStack()
+        self.closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.closing.callback(self.thread.shutdown)
+        environ = {name: value for name, value in os.environ.items() if name not in OF_A_STUDIO}
+        command = [
+            sys.executable,
+            str(CHECKOUT / "manage.py"),
+            "up",
+            "--no-sample",
+            "--port",
+            "0",
+            "--data",
+            str(self.data),
+        ]
+        self.process = start(command, self.output, environ)
+        self.closing.callback(stop, self.process)
+        self.url = wait_for(self.output, self.process, r"is ready after .*?(http://\S+)/$", READY_WITHIN)
+        self._reach_the_database()
+        playwright = self.closing.enter_context(sync_playwright())
+        flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        self.browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        self.closing.callback(self.browser.close)
+
+    def close(self) -> None:
+        self.closing.close()
+
+    def _reach_the_database(self) -> None:
+        os.environ["STUDIO_DATA"] = str(self.data)
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+        import django
+
+        django.setup()
+        import studio.celery  # noqa: F401
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Ask the database in a thread of its own: in this one, beside Playwright's loop, the ORM refuses to work."""
+        return self.thread.submit(question).result()
+
+    @staticmethod
+    def cluster() -> "ComputeTarget":
+        from compute.models import ComputeTarget
+
+        return ComputeTarget.objects.get(workspace__name="default", name=CLUSTER, deleted_at=None)
+
+    @contextlib.contextmanager
+    def signed_in(self) -> Iterator[BrowserContext]:
+        """Yield a browser session of the first administrator; its pages keep the times that WATCH looks for."""
+        from django.conf import settings
+        from django.test import Client
+
+        from studio.people.models import User
+
+        client = Client()
+        self.ask(lambda: client.force_login(User.objects.get(username="admin")))
+        name = settings.SESSION_COOKIE_NAME
+        context = self.browser.new_context(base_url=self.url, viewport={"width": 1360, "height": 820})
+        context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": self.url}])
+        context.add_init_script(WATCH)
+        try:
+            yield context
+        finally:
+            context.close()
+
+    def set_idle_seconds(self, seconds: int) -> None:
+        """Choose after which time an idle node leaves the cluster."""
+        from compute.actions import resize_target
+        from studio.people.models import User
+
+        def resize() -> None:
+            target, by = self.cluster(), User.objects.get(username="admin")
+            resize_target(target, by=by, min_nodes=0, max_nodes=target.max_nodes, idle_seconds=seconds)
+
+        self.ask(resize)
+
+    def wait_for_nodes(self, true: Callable[[list[str]], bool], patience: float = 60.0) -> None:
+        """Wait until the states of the cluster's nodes are as wanted."""
+        deadline = time.monotonic() + patience
+        while not true(states := self.ask(lambda: list(self.cluster().nodes.values_list("state", flat=True)))):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The cluster's nodes are {states or 'none'} after {patience:.0f} s.")
+            time.sleep(0.1)
+
+
+def fill_in(page: Page, script: str) -> None:
+    """Open the submit page and fill it in as a person does, up to the press of the button."""
+    page.goto(f"/w/default/submit/?target={CLUSTER}")
+    page.locator("[name=experiment]").fill("bench")
+    page.locator("[name=source][value=paste]").check(force=True)
+    page.locator("[name=code]").fill(script)
+    page.wait_for_load_state("networkidle")
+
+
+def submit(page: Page) -> None:
+    page.locator("[data-submit-button]").click()
+    page.wait_for_url(re.compile(r"/runs/bench_"))
+
+
+def first_line(page: Page) -> float:
+    """Submit a script that writes a line, and return the seconds from the press to the painted line."""
+    fill_in(page, "print('the first line', flush=True)\n")
+    submit(page)
+    page.wait_for_function("() => !!sessionStorage.seen", timeout=60_000)
+    kept: Any = page.evaluate("() => [Number(sessionStorage.pressed), Number(sessionStorage.seen)]")
+    return float(kept[1] - kept[0]) / 1000
+
+
+def bare_first_line(count: int) -> list[float]:
+    """Return the seconds from starting a bare `python train.py` to its first line, sorted."""
+    took = []
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "train.py"
+        script.write_text("print('the first line', flush=True)\n")
+        for _ in range(count):
+            started = time.perf_counter()
+            with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as process:  # noqa: S603
+                assert process.stdout is not None  # noqa: S101
+                process.stdout.readline()
+                took.append(time.perf_counter() - started)
+    return sorted(took)
+
+
+def start(command: list[str], output: Path, environ: dict[str, str], cwd: Path = CHECKOUT) -> "subprocess.Popen[bytes]":
+    with output.open("wb") as file:
+        return subprocess.Popen(  # noqa: S603
+            command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def wait_for(output: Path, process: "subprocess.Popen[bytes]", pattern: str, patience: float) -> str:
+    """Wait until what a process said matches, and return the match's group. Raises RuntimeError with what it said."""
+    deadline = time.monotonic() + patience
+    while True:
+        said = output.read_text(errors="replace")
+        if found := re.search(pattern, said, re.MULTILINE):
+            return found[1]
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"The studio did not get so far:\n{said}")
+        time.sleep(0.05)
