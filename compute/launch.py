@@ -58,7 +58,7 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
 
     Starting the same job twice starts its processes once. Returns {"ranks": [process handle, …]}.
     """
-    spec: JobSpec = job.spec  # type: ignore[assignment]
+    spec: JobSpec = job.spec
     python = environments.interpreter_of(job.environment) if job.environment else Path(spec["interpreter"])
     command = [str(python), spec["script"], *spec["arguments"]]
     port = job.handle.get("port") or _free_port()

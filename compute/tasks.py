@@ -1,6 +1,7 @@
 """Steps of jobs, clusters and environments: short, safe to run twice, lost without harm."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import shared_task
@@ -68,13 +69,13 @@ def watch_job(job: Job) -> None:
     """Follow a job again when one of its processes ends."""
     if job.state in {JobState.RUNNING, JobState.ENDING}:
         for rank in job.handle.get("ranks", []):
-            watcher.watch(rank, lambda: follow_job.delay(job.pk))
+            watcher.watch(rank, partial(follow_job.delay, job.pk))
 
 
 def watch_environment(environment: Environment) -> None:
     """Look at a build again when its process ends."""
     if environment.state == EnvironmentState.BUILDING and environment.handle:
-        watcher.watch(environment.handle, lambda: environment_ended.delay(environment.pk))
+        watcher.watch(environment.handle, partial(environment_ended.delay, environment.pk))
 
 
 @shared_task(name="compute.tasks.reconcile")

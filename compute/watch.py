@@ -20,12 +20,12 @@ class Watcher:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._waiting: dict[int, tuple[str, Callable[[], None]]] = {}  # pidfd → key, what to call
+        self._waiting: dict[int, tuple[str, Callable[[], object]]] = {}  # pidfd → key, what to call
         self._keys: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def watch(self, handle: Handle, call: Callable[[], None]) -> None:
+    def watch(self, handle: Handle, call: Callable[[], object]) -> None:
         """Call `call` when the process of `handle` ends; at once when it is gone. Watching it twice calls once."""
         key = str(handle.get("folder"))
         with self._lock:

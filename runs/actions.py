@@ -169,7 +169,7 @@ def _record_end(run: Run, job: Job) -> None:
     """Move a run to its end, or to its next attempt when its node was taken."""
     because = EndReason(job.end_reason)
     config = RunConfiguration.from_json(run.config)
-    facts = {"exit_code": job.exit_code}
+    facts: dict[str, Any] = {"exit_code": job.exit_code}
     if run.status == RunStatus.CANCEL_REQUESTED or because == EndReason.CANCELED:
         reason = job.end_detail or run.reason
         if because == EndReason.EXITED and job.exit_code == 0:

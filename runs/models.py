@@ -16,9 +16,10 @@ from studio.errors import NotAllowedNow
 from studio.live import nudge
 from studio.people.models import User, Workspace
 
-# Source: azureml-core 1.0.74 allows 36 characters; 1.61 allows 255. The wider one is taken.
+# Source: azureml-core 1.0.74 allows 36 characters, 1.61 allows 255; what leaves room for a run id is taken.
 valid_experiment_name = RegexValidator(
-    r"\A[a-zA-Z0-9][\w-]{0,254}\Z", _("Letters, digits, “-” or “_”, the first a letter or a digit, 255 at most.")
+    r"\A[a-zA-Z0-9][a-zA-Z0-9_-]{0,199}\Z",  # its name is part of folder names, which end at 255 bytes
+    _("Letters, digits, “-” or “_”, the first a letter or a digit, 200 at most."),
 )
 
 
@@ -31,7 +32,7 @@ class Experiment(models.Model):
     """A name under which runs that belong together are kept and compared."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="experiments")
-    name = models.CharField(max_length=255, validators=[valid_experiment_name])
+    name = models.CharField(max_length=200, validators=[valid_experiment_name])
     description = models.CharField(max_length=5000, blank=True)
     tags = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -121,7 +122,7 @@ class Run(models.Model):
     @staticmethod
     def new_id(experiment: str, at: datetime) -> str:
         """Return a run id in the provider's shape: experiment, seconds, eight hex digits."""
-        return f"{experiment[:200]}_{int(at.timestamp())}_{secrets.token_hex(4)}"
+        return f"{experiment}_{int(at.timestamp())}_{secrets.token_hex(4)}"
 
     @property
     def group(self) -> str:

@@ -57,8 +57,8 @@ def reconcile() -> None:
     behind = Q(job_state=JobState.ENDED)
     for state, statuses in settled.items():
         behind |= Q(job_state=state) & ~Q(status__in=statuses)
-    for run in active.filter(behind):
-        record_job(run.job_pk)
+    for job_pk in active.filter(behind).values_list("job_pk", flat=True):
+        record_job(job_pk)
     late = timezone.now() - STUCK_AFTER
     for run in active.filter(job_state=JobState.PREPARING, created_at__lt=late, status_changed_at__lt=late):
         advance_run(run.pk)

@@ -122,7 +122,11 @@ CELERY = {
     "broker_url": redis_url(0, celery=True),
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "broker_transport_options": {"visibility_timeout": 60, "unacked_restore_interval": 5, "unacked_restore_throttle": 1},
+    "broker_transport_options": {
+        "visibility_timeout": 60,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+    },
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "task_ignore_result": True,

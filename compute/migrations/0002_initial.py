@@ -7,78 +7,100 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('compute', '0001_initial'),
-        ('people', '0001_initial'),
+        ("compute", "0001_initial"),
+        ("people", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='computetarget',
-            name='created_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="computetarget",
+            name="created_by",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='computetarget',
-            name='workspace',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='people.workspace'),
+            model_name="computetarget",
+            name="workspace",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="targets", to="people.workspace"
+            ),
         ),
         migrations.AddField(
-            model_name='job',
-            name='environment',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='compute.environment'),
+            model_name="job",
+            name="environment",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="jobs", to="compute.environment"
+            ),
         ),
         migrations.AddField(
-            model_name='job',
-            name='target',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='compute.computetarget'),
+            model_name="job",
+            name="target",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to="compute.computetarget"
+            ),
         ),
         migrations.AddField(
-            model_name='node',
-            name='host',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='nodes', to='compute.host'),
+            model_name="node",
+            name="host",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="nodes", to="compute.host"
+            ),
         ),
         migrations.AddField(
-            model_name='node',
-            name='job',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='nodes', to='compute.job'),
+            model_name="node",
+            name="job",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="nodes", to="compute.job"
+            ),
         ),
         migrations.AddField(
-            model_name='node',
-            name='target',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='nodes', to='compute.computetarget'),
+            model_name="node",
+            name="target",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="nodes", to="compute.computetarget"
+            ),
         ),
         migrations.AddField(
-            model_name='scalingevent',
-            name='target',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='scaling', to='compute.computetarget'),
+            model_name="scalingevent",
+            name="target",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="scaling", to="compute.computetarget"
+            ),
         ),
         migrations.AddIndex(
-            model_name='computetarget',
-            index=models.Index(fields=['workspace', 'kind', 'deleted_at'], name='targets_of_a_workspace'),
+            model_name="computetarget",
+            index=models.Index(fields=["workspace", "kind", "deleted_at"], name="targets_of_a_workspace"),
         ),
         migrations.AddConstraint(
-            model_name='computetarget',
-            constraint=models.UniqueConstraint(models.F('workspace'), django.db.models.functions.text.Lower('name'), condition=models.Q(('deleted_at', None)), name='one_target_of_a_name'),
+            model_name="computetarget",
+            constraint=models.UniqueConstraint(
+                models.F("workspace"),
+                django.db.models.functions.text.Lower("name"),
+                condition=models.Q(("deleted_at", None)),
+                name="one_target_of_a_name",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='computetarget',
-            constraint=models.CheckConstraint(condition=models.Q(('min_nodes__lte', models.F('max_nodes'))), name='min_nodes_up_to_max'),
+            model_name="computetarget",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("min_nodes__lte", models.F("max_nodes"))), name="min_nodes_up_to_max"
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['state', 'target'], name='jobs_by_state'),
+            model_name="job",
+            index=models.Index(fields=["state", "target"], name="jobs_by_state"),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(fields=('run_id', 'attempt'), name='one_job_an_attempt'),
+            model_name="job",
+            constraint=models.UniqueConstraint(fields=("run_id", "attempt"), name="one_job_an_attempt"),
         ),
         migrations.AddIndex(
-            model_name='scalingevent',
-            index=models.Index(fields=['target', '-at'], name='scaling_of_a_target'),
+            model_name="scalingevent",
+            index=models.Index(fields=["target", "-at"], name="scaling_of_a_target"),
         ),
     ]

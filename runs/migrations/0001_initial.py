@@ -9,128 +9,264 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('compute', '0001_initial'),
-        ('people', '0001_initial'),
+        ("compute", "0001_initial"),
+        ("people", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Experiment',
+            name="Experiment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255, validators=[django.core.validators.RegexValidator('\\A[a-zA-Z0-9][\\w-]{0,254}\\Z', 'Letters, digits, “-” or “_”, the first a letter or a digit, 255 at most.')])),
-                ('description', models.CharField(blank=True, max_length=5000)),
-                ('tags', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('archived_at', models.DateTimeField(blank=True, null=True)),
-                ('last_number', models.PositiveIntegerField(default=0)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='experiments', to='people.workspace')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=255,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-zA-Z0-9][\\w-]{0,254}\\Z",
+                                "Letters, digits, “-” or “_”, the first a letter or a digit, 255 at most.",
+                            )
+                        ],
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=5000)),
+                ("tags", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                ("last_number", models.PositiveIntegerField(default=0)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="experiments", to="people.workspace"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('run_id', models.CharField(max_length=255, unique=True)),
-                ('display_name', models.CharField(max_length=255)),
-                ('description', models.CharField(blank=True, max_length=5000)),
-                ('status', models.CharField(choices=[('NotStarted', 'Not started'), ('Starting', 'Starting'), ('Provisioning', 'Provisioning'), ('Preparing', 'Preparing'), ('Queued', 'Queued'), ('Running', 'Running'), ('NotResponding', 'Not responding'), ('Finalizing', 'Finalizing'), ('CancelRequested', 'Cancel requested'), ('Completed', 'Completed'), ('Failed', 'Failed'), ('Canceled', 'Canceled')], default='NotStarted', max_length=16)),
-                ('status_changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('hint', models.CharField(blank=True, max_length=500)),
-                ('target_name', models.CharField(max_length=24)),
-                ('config', models.JSONField(default=dict)),
-                ('tags', models.JSONField(blank=True, default=dict)),
-                ('properties', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('exit_code', models.IntegerField(null=True)),
-                ('archived_at', models.DateTimeField(blank=True, null=True)),
-                ('token', models.UUIDField(null=True, unique=True)),
-                ('experiment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='runs.experiment')),
-                ('parent', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='runs.run')),
-                ('submitted_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('target', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='compute.computetarget')),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='people.workspace')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("run_id", models.CharField(max_length=255, unique=True)),
+                ("display_name", models.CharField(max_length=255)),
+                ("description", models.CharField(blank=True, max_length=5000)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("NotStarted", "Not started"),
+                            ("Starting", "Starting"),
+                            ("Provisioning", "Provisioning"),
+                            ("Preparing", "Preparing"),
+                            ("Queued", "Queued"),
+                            ("Running", "Running"),
+                            ("NotResponding", "Not responding"),
+                            ("Finalizing", "Finalizing"),
+                            ("CancelRequested", "Cancel requested"),
+                            ("Completed", "Completed"),
+                            ("Failed", "Failed"),
+                            ("Canceled", "Canceled"),
+                        ],
+                        default="NotStarted",
+                        max_length=16,
+                    ),
+                ),
+                ("status_changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("hint", models.CharField(blank=True, max_length=500)),
+                ("target_name", models.CharField(max_length=24)),
+                ("config", models.JSONField(default=dict)),
+                ("tags", models.JSONField(blank=True, default=dict)),
+                ("properties", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("exit_code", models.IntegerField(null=True)),
+                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                ("token", models.UUIDField(null=True, unique=True)),
+                (
+                    "experiment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="runs", to="runs.experiment"
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.CASCADE, related_name="children", to="runs.run"
+                    ),
+                ),
+                (
+                    "submitted_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "target",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="runs",
+                        to="compute.computetarget",
+                    ),
+                ),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="runs", to="people.workspace"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('job', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='run_attempt', to='compute.job')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='runs.run')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "job",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="run_attempt", to="compute.job"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="attempts", to="runs.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['number'],
+                "ordering": ["number"],
             },
         ),
         migrations.CreateModel(
-            name='RunEvent',
+            name="RunEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('old', models.CharField(choices=[('NotStarted', 'Not started'), ('Starting', 'Starting'), ('Provisioning', 'Provisioning'), ('Preparing', 'Preparing'), ('Queued', 'Queued'), ('Running', 'Running'), ('NotResponding', 'Not responding'), ('Finalizing', 'Finalizing'), ('CancelRequested', 'Cancel requested'), ('Completed', 'Completed'), ('Failed', 'Failed'), ('Canceled', 'Canceled')], max_length=16)),
-                ('new', models.CharField(choices=[('NotStarted', 'Not started'), ('Starting', 'Starting'), ('Provisioning', 'Provisioning'), ('Preparing', 'Preparing'), ('Queued', 'Queued'), ('Running', 'Running'), ('NotResponding', 'Not responding'), ('Finalizing', 'Finalizing'), ('CancelRequested', 'Cancel requested'), ('Completed', 'Completed'), ('Failed', 'Failed'), ('Canceled', 'Canceled')], max_length=16)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='runs.run')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "old",
+                    models.CharField(
+                        choices=[
+                            ("NotStarted", "Not started"),
+                            ("Starting", "Starting"),
+                            ("Provisioning", "Provisioning"),
+                            ("Preparing", "Preparing"),
+                            ("Queued", "Queued"),
+                            ("Running", "Running"),
+                            ("NotResponding", "Not responding"),
+                            ("Finalizing", "Finalizing"),
+                            ("CancelRequested", "Cancel requested"),
+                            ("Completed", "Completed"),
+                            ("Failed", "Failed"),
+                            ("Canceled", "Canceled"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "new",
+                    models.CharField(
+                        choices=[
+                            ("NotStarted", "Not started"),
+                            ("Starting", "Starting"),
+                            ("Provisioning", "Provisioning"),
+                            ("Preparing", "Preparing"),
+                            ("Queued", "Queued"),
+                            ("Running", "Running"),
+                            ("NotResponding", "Not responding"),
+                            ("Finalizing", "Finalizing"),
+                            ("CancelRequested", "Cancel requested"),
+                            ("Completed", "Completed"),
+                            ("Failed", "Failed"),
+                            ("Canceled", "Canceled"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="runs.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at', 'pk'],
+                "ordering": ["at", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='Snapshot',
+            name="Snapshot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64)),
-                ('manifest', models.JSONField()),
-                ('file_count', models.PositiveIntegerField()),
-                ('size_bytes', models.BigIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='people.workspace')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(max_length=64)),
+                ("manifest", models.JSONField()),
+                ("file_count", models.PositiveIntegerField()),
+                ("size_bytes", models.BigIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="snapshots", to="people.workspace"
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='run',
-            name='snapshot',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='runs.snapshot'),
+            model_name="run",
+            name="snapshot",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="runs", to="runs.snapshot"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='experiment',
-            constraint=models.UniqueConstraint(models.F('workspace'), django.db.models.functions.text.Lower('name'), name='one_experiment_of_a_name'),
+            model_name="experiment",
+            constraint=models.UniqueConstraint(
+                models.F("workspace"), django.db.models.functions.text.Lower("name"), name="one_experiment_of_a_name"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(fields=('run', 'number'), name='one_attempt_of_a_number'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(fields=("run", "number"), name="one_attempt_of_a_number"),
         ),
         migrations.AddConstraint(
-            model_name='snapshot',
-            constraint=models.UniqueConstraint(fields=('workspace', 'digest'), name='one_snapshot_of_a_digest'),
+            model_name="snapshot",
+            constraint=models.UniqueConstraint(fields=("workspace", "digest"), name="one_snapshot_of_a_digest"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['workspace', '-created_at'], name='runs_newest_first'),
+            model_name="run",
+            index=models.Index(fields=["workspace", "-created_at"], name="runs_newest_first"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['workspace', 'status'], name='runs_by_status'),
+            model_name="run",
+            index=models.Index(fields=["workspace", "status"], name="runs_by_status"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['target', '-created_at'], name='runs_of_a_target'),
+            model_name="run",
+            index=models.Index(fields=["target", "-created_at"], name="runs_of_a_target"),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(fields=('experiment', 'number'), name='one_run_of_a_number'),
+            model_name="run",
+            constraint=models.UniqueConstraint(fields=("experiment", "number"), name="one_run_of_a_number"),
         ),
     ]

@@ -62,7 +62,8 @@ def test_a_forbidden_move_changes_nothing(run: Run) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_move_a_run_one_wins(run: Run) -> None:
     run.move(RunStatus.STARTING)
-    won, lost = [], []
+    won: list[int] = []
+    lost: list[int] = []
 
     def move() -> None:
         mine = Run.objects.get(pk=run.pk)
