@@ -36,7 +36,7 @@ def checks() -> list[Check]:
     return [
         Check("ruff format", "lint", [str(BIN / "ruff"), "format", "--check", "."]),
         Check("ruff check", "lint", [str(BIN / "ruff"), "check", "."]),
-        Check("djlint", "lint", [str(BIN / "djlint"), "templates", "--check", "--lint", "--quiet"]),
+        Check("djlint", "lint", [str(BIN / "djlint"), "templates", "--lint", "--quiet"]),
         Check("import contract", "lint", [str(BIN / "lint-imports")]),
         Check("mypy", "types", [str(BIN / "mypy"), "."]),
         Check("migrations", "types", [python, "manage.py", "makemigrations", "--check", "--dry-run"]),
