@@ -40,7 +40,8 @@ def why_it_waits(wait: Wait, job: Job, *, jobs: dict[int, Job], targets: dict[in
             text = _("Waits for %(nodes)s: room is being made, other nodes are leaving.") % {"nodes": nodes}
         case WaitKind.KEPT:
             text = _(
-                "Waits for %(nodes)s: the minimum of %(names)s keeps the %(what)s it needs. Lower that minimum, or ask for fewer nodes."
+                "Waits for %(nodes)s: the minimum of %(names)s keeps the %(what)s it needs. "
+                "Lower that minimum, or ask for fewer nodes."
             ) % {
                 "nodes": nodes,
                 "names": held_by,
