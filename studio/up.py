@@ -102,7 +102,7 @@ def up(options: Options) -> int:
         say(f"The first start with {data}: the database and the pages are made ready …")
     supervisor = Supervisor(logs / "pids.json", private=[lock])
     try:
-        if not os.environ.get("REDIS_URL"):
+        if has_own_queue():
             supervisor.start(valkey(data, logs))
         _load()
         facts = _prepared(supervisor, logs, options)
@@ -234,6 +234,10 @@ def address_for_people(host: str) -> str:
         probe.connect(("2001:db8::1" if ":" in host else "192.0.2.1", 9))  # sends nothing: it only chooses a route
         return str(probe.getsockname()[0])
     return "::1" if ":" in host else "127.0.0.1"
+
+
+def has_own_queue() -> bool:
+    return not (os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"))
 
 
 def valkey_binary() -> str:
@@ -449,7 +453,7 @@ def new_errors(log: Path, seen: dict[Path, int]) -> list[str]:
 def _farewell(supervisor: Supervisor, data: Path, started: float) -> None:
     began = time.monotonic()
     supervisor.stop()
-    if not os.environ.get("REDIS_URL"):
+    if has_own_queue():
         socket_path(data).unlink(missing_ok=True)
     if supervisor.signals:
         going = runs_in_progress(data)
