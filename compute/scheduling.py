@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from celery import current_app
 from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
@@ -87,9 +88,7 @@ def preempt(node: Node, reason: str) -> None:
         launch.say(node.job, f"Node {node.node_id} was preempted: {reason}")
         job_id = node.job.pk
         transaction.on_commit(
-            lambda: jobs.end(
-                Job.objects.select_related("target__workspace").get(pk=job_id), EndReason.PREEMPTED, reason
-            )
+            lambda: current_app.send_task("compute.tasks.end_job", [job_id, EndReason.PREEMPTED, reason])
         )
 
 

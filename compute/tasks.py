@@ -66,16 +66,19 @@ def advance(job: Job) -> None:
 
 
 def watch_job(job: Job) -> None:
-    """Follow a job again when one of its processes ends."""
+    """Follow a job again when one of its processes ends, or now, when one ended before it could be watched."""
     if job.state in {JobState.RUNNING, JobState.ENDING}:
-        for rank in job.handle.get("ranks", []):
-            watcher.watch(rank, partial(follow_job.delay, job.pk))
+        watched = [watcher.watch(rank, partial(follow_job.delay, job.pk)) for rank in job.handle.get("ranks", [])]
+        if not all(watched):
+            jobs.follow(job)
 
 
 def watch_environment(environment: Environment) -> None:
-    """Look at a build again when its process ends."""
+    """Look at a build again when its process ends, or soon, when it ended before it could be watched."""
     if environment.state == EnvironmentState.BUILDING and environment.handle:
-        watcher.watch(environment.handle, partial(environment_ended.delay, environment.pk))
+        look = partial(environment_ended.delay, environment.pk)
+        if not watcher.watch(environment.handle, look):
+            environment_ended.apply_async((environment.pk,), countdown=0.5)
 
 
 @shared_task(name="compute.tasks.reconcile")

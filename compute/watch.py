@@ -25,12 +25,12 @@ class Watcher:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def watch(self, handle: Handle, call: Callable[[], object]) -> None:
-        """Call `call` when the process of `handle` ends; at once when it is gone. Watching it twice calls once."""
+    def watch(self, handle: Handle, call: Callable[[], object]) -> bool:
+        """Call `call` when the process of `handle` ends. Watching it twice calls once. False: it is gone already."""
         key = str(handle.get("folder"))
         with self._lock:
             if key in self._keys:
-                return
+                return True
             fd = processes.pidfd(handle)
             if fd is not None:
                 self._keys.add(key)
@@ -39,8 +39,7 @@ class Watcher:
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
                     self._thread.start()
-        if fd is None:
-            call()
+        return fd is not None
 
     def _run(self) -> None:
         while True:
