@@ -224,7 +224,7 @@ def cannot_ever_run(target: ComputeTarget, node_count: int) -> str | None:
 
 def _locked(target: ComputeTarget) -> ComputeTarget:
     found = (
-        ComputeTarget.objects.select_for_update()
+        ComputeTarget.objects.select_for_update(of=("self",))
         .select_related("workspace")
         .filter(pk=target.pk, deleted_at=None)
         .first()

@@ -308,8 +308,12 @@ def _experiment(workspace: Workspace, name: str, by: User) -> Experiment:
         ) from exc
     found = Experiment.objects.filter(workspace=workspace, name__iexact=name).first()
     if found is None:
-        found = Experiment.objects.create(workspace=workspace, name=name, created_by=by)
-        note(workspace, by, "experiment.create", found, kind="experiment", name=name)
+        try:
+            with transaction.atomic():
+                found = Experiment.objects.create(workspace=workspace, name=name, created_by=by)
+                note(workspace, by, "experiment.create", found, kind="experiment", name=name)
+        except IntegrityError:  # another process made it a moment ago
+            found = Experiment.objects.get(workspace=workspace, name__iexact=name)
     Experiment.objects.filter(pk=found.pk).update(last_number=F("last_number") + 1, archived_at=None)
     found.refresh_from_db()
     return found

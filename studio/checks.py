@@ -53,14 +53,16 @@ def main(arguments: list[str]) -> int:
         left_out |= {"lint", "types"}
     environ = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
     environ |= {"DJANGO_SETTINGS_MODULE": "tests.settings", "SECRET_KEY": "only-for-tests", "PYTHONUNBUFFERED": "1"}
-    for name in ("STUDIO_DATA", "STUDIO_URL", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS"):
+    for name in ("STUDIO_DATA", "STUDIO_URL", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS", "STUDIO_HOST_NAME"):
         environ.pop(name, None)  # of a studio that runs here
-    if "browser" not in left_out:
-        try:
+    try:
+        if "browser" not in left_out:
             environ["STUDIO_CHROMIUM"] = chromium()
-        except CannotTest as problem:
-            print(problem, file=sys.stderr)
-            return 2
+        if "integration" not in left_out:
+            environ["STUDIO_POSTGRESQL"] = postgresql()
+    except CannotTest as problem:
+        print(problem, file=sys.stderr)
+        return 2
     failed = []
     for check in checks():
         if check.group not in left_out and not _passes(check, environ):
@@ -171,10 +173,37 @@ def find_chromium() -> str | None:
     return own if own and Path(own).exists() else None
 
 
+def postgresql() -> str:
+    """Return the folder of a PostgreSQL's programs, fetching one when that is possible. Raises CannotTest."""
+    found = find_postgresql()
+    if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+        _apt("postgresql")
+        found = find_postgresql()
+    if not found:
+        raise CannotTest(
+            "The integration tests need PostgreSQL's server, and none could be fetched. Install the package "
+            "“postgresql” (on Debian: apt-get install postgresql), or name the folder of initdb in STUDIO_POSTGRESQL, "
+            "or use --without integration."
+        )
+    return found
+
+
+def find_postgresql() -> str | None:
+    """Return the folder that holds initdb: Debian keeps it off the path, a version beside the other."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    on_path = [Path(there).resolve().parent for there in [shutil.which("initdb")] if there]
+    asked = [Path(there) for there in [os.environ.get("STUDIO_POSTGRESQL")] if there]
+    return next((str(f) for f in [*asked, *on_path, *reversed(debian)] if os.access(f / "initdb", os.X_OK)), None)
+
+
 def _apt_chromium() -> None:
-    print("Installing Chromium with apt-get …", flush=True)
+    _apt("chromium")
+
+
+def _apt(package: str) -> None:
+    print(f"Installing {package} with apt-get …", flush=True)
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
         subprocess.run(  # noqa: S603
             ["apt-get", "-qq", *command],  # noqa: S607
             env=environ,

@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Callable
 
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext as _
 
-from studio.errors import StudioError
+from studio.errors import NotThere, StudioError
 
 logger = logging.getLogger(__name__)
+NUL = "\x00"  # no text of people has one, and PostgreSQL keeps none
 
 
 class StudioErrors:
@@ -19,13 +22,20 @@ class StudioErrors:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if NUL in request.path:
+            return self._shown(request, NotThere())
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            request.META["QUERY_STRING"] = request.META["QUERY_STRING"].replace("%00", "")
         response = self.get_response(request)
         patch_vary_headers(response, ["HX-Request"])  # one URL serves the page and its parts
         return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not isinstance(exc, StudioError):
-            return None
+        if isinstance(exc, DataError) and "NUL" in str(exc):
+            exc = StudioError(_("A field holds a character that no text has."), _("Type it instead of pasting it."))
+        return self._shown(request, exc) if isinstance(exc, StudioError) else None
+
+    def _shown(self, request: HttpRequest, exc: StudioError) -> HttpResponse:
         logger.info("%s %s: %s", request.method, request.path, exc)
         htmx = getattr(request, "htmx", None)
         partial = htmx is not None and bool(htmx) and not htmx.boosted

@@ -1,6 +1,7 @@
 """Every setting, read from the environment; NAME_FILE names a file that holds the value of a secret."""
 
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import dj_database_url
 import django_stubs_ext
@@ -32,8 +33,14 @@ SECRET_KEY = env.str("SECRET_KEY", "")
 if not SECRET_KEY and (DATA_DIR / "secret_key").is_file():
     SECRET_KEY = (DATA_DIR / "secret_key").read_text().strip()  # made by `manage.py up`, mode 0600
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+_address = urlsplit(PUBLIC_URL)
+_own_names = ["127.0.0.1", "localhost", "[::1]"]
+if _address.hostname and _address.hostname not in {*_own_names, "::1"}:
+    _own_names.append(f"[{_address.hostname}]" if ":" in _address.hostname else _address.hostname)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", _own_names)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list(
+    "CSRF_TRUSTED_ORIGINS", [f"https://{_address.netloc}"] if _address.scheme == "https" else []
+)
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -97,7 +104,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8000;",
     }
 else:
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}}
+    DATABASES["default"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", 10), "timeout": 10},  # of each process
+    }
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restart of the server costs nobody an error
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", f"unix://{socket_path(DATA_DIR)}")
@@ -108,7 +119,9 @@ def redis_url(database: int, *, celery: bool = False) -> str:
     if REDIS_URL.startswith("unix://"):
         path = REDIS_URL.removeprefix("unix://")
         return f"redis+socket://{path}?virtual_host={database}" if celery else f"unix://{path}?db={database}"
-    return f"{REDIS_URL.rstrip('/')}/{database}"
+    parts = urlsplit(REDIS_URL)  # whatever database it names, the studio uses 0, 1 and 2
+    query = parts.query or ("ssl_cert_reqs=required" if celery and parts.scheme == "rediss" else "")
+    return urlunsplit(parts._replace(path=f"/{database}", query=query))
 
 
 CHANNEL_LAYERS = {
@@ -201,8 +214,15 @@ CONTENT_SECURITY_POLICY = {
         "manifest-src": [SELF],
     },
 }
-SECURE_BEHIND_TLS = PUBLIC_URL.startswith("https://")
+SECURE_BEHIND_TLS = _address.scheme == "https"  # a proxy ends TLS and says so in X-Forwarded-Proto
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_BEHIND_TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_BEHIND_TLS else None
+SECURE_SSL_REDIRECT = SECURE_BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked by whoever watches the process, from beside it
+SECURE_HSTS_SECONDS = env.int("STUDIO_HSTS_SECONDS", 3600 if SECURE_BEHIND_TLS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("STUDIO_HSTS_SUBDOMAINS", False)
+# One name among others cannot decide for its whole domain: whether subdomains follow, and whether browsers ship it.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -11,7 +11,8 @@ os.environ.setdefault("SECRET_KEY", "only-for-tests")
 from studio.settings import *  # noqa: E402, F403
 from studio.settings import CELERY, DATABASES, STATIC_ROOT  # noqa: E402
 
-DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "test.sqlite3")}  # a file: threads of a test share it
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "test.sqlite3")}  # a file: threads of a test share it
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CELERY = CELERY | {"broker_url": "memory://", "task_always_eager": False}

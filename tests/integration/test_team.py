@@ -1,0 +1,111 @@
+"""The main job on PostgreSQL and Redis, with two web processes, two workers and one clock."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.team import Person, Team, team_in, until
+
+LINES = "import time\nfor n in range({n}):\n    print('line', n, flush=True)\n    time.sleep({pause})\nprint('done')\n"
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    with team_in(tmp_path_factory.mktemp("team")) as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
+def link(team: Team) -> str:
+    """Prepare the database and return the administrator's sign-in link."""
+    return str(json.loads(team.manage("prepare").splitlines()[-1])["link"])
+
+
+@pytest.fixture(scope="module")
+def people(team: Team, link: str) -> tuple[Person, Person]:
+    """Start the studio; return one person at each of its two web processes."""
+    team.start_worker("worker-1")
+    team.start_worker("worker-2")
+    team.start_beat()
+    a, b = team.start_web("web-a"), team.start_web("web-b")
+    a.sign_in(link)
+    return a, a.at(b)
+
+
+def log_of(person: Person, run: str) -> str:
+    return person.get(f"{run}logs/1/std_log.txt")
+
+
+def status_of(team: Team, run: str) -> str:
+    run_id = run.strip("/").split("/")[-1]
+    return str(team.ask(f"Run.objects.get(run_id={run_id!r}).status"))
+
+
+def until_final(person: Person, run: str) -> str:
+    """Wait until the page of a run says how it ended."""
+    header = f"{run}header/"
+    found = until(lambda: re.search(r"\b(Completed|Failed|Canceled)\b", person.get(header)))
+    return str(found[1])
+
+
+def test_the_main_job_goes_through_both_web_processes(team: Team, people: tuple[Person, Person]) -> None:
+    a, b = people
+    with a.listen() as socket:
+        b.create_cluster("team-cluster")
+        heard = json.loads(socket.recv(timeout=10))
+        assert heard["event"] == "target:moved"  # told through the one, heard through the other
+        run = b.submit("team-cluster", LINES.format(n=50, pause=0.01))
+        assert until_final(a, run) == "Completed"
+        events = set()
+        while "run:moved" not in events:
+            events.add(json.loads(socket.recv(timeout=10))["event"])
+    assert log_of(a, run) == log_of(b, run) == "".join(f"line {n}\n" for n in range(50)) + "done\n"
+    assert "team-cluster" in a.get("/w/default/compute/")
+
+
+def test_a_script_starts_once_however_many_workers_take_its_steps(team: Team, people: tuple[Person, Person]) -> None:
+    a, b = people
+    code = "import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('done')\n"
+    team.start_worker("worker-3")  # its steps below are taken by all three, at the same time
+    runs = [person.submit("team-cluster", code) for person in (a, b, a)]
+    ids = [run.strip("/").split("/")[-1] for run in runs]
+    send = (
+        "from studio.celery import app\n"
+        "from runs.models import Run\n"
+        "from compute.models import Job\n"
+        f"for _ in range(10):\n    for run in Run.objects.filter(run_id__in={ids!r}):\n"
+        "        app.send_task('runs.tasks.advance_run', [run.pk])\n"
+        "        app.send_task('compute.tasks.reconcile')\n"
+        "        app.send_task('runs.tasks.reconcile')\n"
+        "        for job in Job.objects.filter(run_id=run.run_id):\n"
+        "            app.send_task('compute.tasks.follow_job', [job.pk])\n"
+        "            app.send_task('runs.tasks.record_job', [job.pk])\n"
+    )
+    team.manage("shell", "--verbosity=0", "-c", send)
+    assert [until_final(b, run) for run in runs] == ["Completed"] * 3
+    assert [log_of(a, run) for run in runs] == ["begun\ndone\n"] * 3
+    assert team.ask(f"[r.attempts.count() for r in Run.objects.filter(run_id__in={ids!r})]") == [1, 1, 1]
+    told = team.ask(f"[[e.new for e in r.events.order_by('pk')] for r in Run.objects.filter(run_id__in={ids!r})]")
+    assert told == [["Starting", "Queued", "Running", "Completed"]] * 3
+    until(lambda: team.ask("Node.objects.exclude(state='idle').count()") == 0)
+    assert team.ask("Node.objects.count()") == 2  # the maximum was kept
+
+
+def test_a_run_lives_through_the_end_of_database_broker_and_workers(team: Team, people: tuple[Person, Person]) -> None:
+    a, b = people
+    run = a.submit("team-cluster", LINES.format(n=40, pause=0.1))
+    until(lambda: "line 0" in log_of(b, run))
+    for name in ("worker-1", "worker-2", "redis", "postgresql"):
+        team.kill(name)
+    time.sleep(1)
+    team.start_postgresql()
+    team.start_redis()
+    team.start_worker("worker-1")
+    team.start_worker("worker-2")
+    assert until_final(b, run) == "Completed"
+    assert log_of(a, run) == "".join(f"line {n}\n" for n in range(40)) + "done\n"
+    again = b.submit("local", "print('on')")
+    assert until_final(a, again) == "Completed"
