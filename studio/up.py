@@ -104,12 +104,14 @@ def up(options: Options) -> int:
     try:
         if has_own_queue():
             supervisor.start(valkey(data, logs))
-        _load()
+        _set_up()
+        _load(FOR_PAGES)
         facts = _prepared(supervisor, logs, options)
         if facts is None:
             return 0 if supervisor.stopping else 1
         supervisor.private.append(listening.fileno())
         supervisor.start(Child("web", partial(web, listening.dup()), logs / "web.log"))
+        _load(FOR_TASKS)  # the web process starts meanwhile
         supervisor.start(Child("worker", worker, logs / "worker.log"))
         supervisor.start(Child("beat", beat, logs / "beat.log"))
         ready = wait_until_ready(supervisor, listening.getsockname()[:2])
@@ -289,8 +291,8 @@ def wait_until_silent(where: Path, patience: float = 3.0) -> None:
         time.sleep(0.05)
 
 
-def _load() -> None:
-    """Import what the studio's processes share. Raises Refused when a setting is wrong."""
+def _set_up() -> None:
+    """Set Django up. Raises Refused when a setting is wrong."""
     import django
     from django.core.exceptions import ImproperlyConfigured
 
@@ -298,7 +300,11 @@ def _load() -> None:
         django.setup()
     except ImproperlyConfigured as problem:
         raise Refused(f"A setting is wrong: {problem}") from problem
-    for module in FOR_PAGES:
+
+
+def _load(modules: tuple[str, ...]) -> None:
+    """Import what processes that start later share."""
+    for module in modules:
         import_module(module)
 
 
@@ -315,8 +321,7 @@ def _prepared(supervisor: Supervisor, logs: Path, options: Options) -> dict[str,
 
     child = supervisor.start(Child("prepare", prepare, logs / "prepare.log", once=True))
     os.close(write)
-    for module in FOR_TASKS:  # meanwhile
-        import_module(module)
+    import_module("studio.urls")  # meanwhile
     code = supervisor.wait_for(child)
     with os.fdopen(read) as answer:
         facts = answer.read()
@@ -407,8 +412,11 @@ def welcome(options: Options, url: str, data: Path, facts: dict[str, Any], took:
         say(f"The studio does not answer after {READY_WITHIN:.0f} s; {data / 'processes' / 'web.log'} may say why.")
     else:
         say(f"The studio is ready after {took:.1f} s:  {url}")
-    if facts["link"]:
-        say(f"Sign in as {facts['user']}, once and within the hour:  {url.rstrip('/')}{facts['link']}")
+    if facts["token"]:
+        from django.urls import reverse
+
+        link = url.rstrip("/") + reverse("sign_in_by_link", args=[facts["token"]])
+        say(f"Sign in as {facts['user']}, once and within the hour:  {link}")
     else:
         say(f"A new sign-in link:  {_with_data(data)}python3 manage.py signinlink {facts['user']}")
     if facts["runs"]:
