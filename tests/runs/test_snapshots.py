@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runs import snapshots, stores
+from runs.entries import checked_path
+from runs.git import without_credentials
 from runs.models import Snapshot
-from runs.snapshots import checked_path, from_files, from_folder, from_text, from_zip, materialise, without_credentials
+from runs.snapshots import from_files, from_folder, from_text, from_zip, materialise
 from studio.errors import NotThere, StudioError, TooLarge
 from studio.people.models import User, Workspace
 
