@@ -18,9 +18,10 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compute import environments, logs
+from compute import environments, logs, requirements
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
 from compute.processes import look
+from compute.requirements import python_matches
 from compute.states import EndReason, JobState
 from studio.errors import CannotEverRun, StudioError
 from studio.people.models import Workspace
@@ -50,7 +51,7 @@ def bare() -> dict[str, Any]:
 
 @pytest.fixture
 def without_conda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "CONDA_TOOLS", ())
+    monkeypatch.setattr(requirements, "CONDA_TOOLS", ())
 
 
 # An existing interpreter
@@ -196,7 +197,7 @@ def test_conda_packages_without_conda_are_refused_by_name(without_conda: None, d
     ],
 )
 def test_a_python_is_compared_in_condas_words(asked: str, matches: bool) -> None:
-    assert environments._python_matches(asked) is matches
+    assert python_matches(asked) is matches
 
 
 @pytest.mark.parametrize(
