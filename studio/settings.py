@@ -1,5 +1,6 @@
 """Every setting, read from the environment; NAME_FILE names a file that holds the value of a secret."""
 
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,11 +17,16 @@ env = FileAwareEnv()
 # The studio's own
 BASE_DIR = CHECKOUT
 DATA_DIR = data_dir()
+HOST_NAME = env.str("STUDIO_HOST_NAME", socket.gethostname())  # of this machine, for the others
 LOG_DIR = Path(env.str("STUDIO_LOGS", str(DATA_DIR / "logs")))  # the runs' logs; shared by web and workers
 SNAPSHOT_DIR = Path(env.str("STUDIO_SNAPSHOTS", str(DATA_DIR / "snapshots")))
 JOB_DIR = Path(env.str("STUDIO_JOBS", str(DATA_DIR / "jobs")))  # working folders of jobs on this machine
 ENVIRONMENT_DIR = Path(env.str("STUDIO_ENVIRONMENTS", str(DATA_DIR / "environments")))
 OVERCOMMIT = env.float("STUDIO_OVERCOMMIT", 4.0)  # virtual CPUs per CPU of the host
+RUN_DISK_BYTES = env.int("STUDIO_RUN_DISK_BYTES", 20 * 2**30)  # what a run's folders may hold
+DISK_FLOOR_BYTES = env.int("STUDIO_DISK_FLOOR_BYTES", 2 * 2**30)  # with less free, new runs wait
+RUN_PROCESSES = env.int("STUDIO_RUN_PROCESSES", 512)  # of one node of a run at once
+RUN_USERS_FROM = env.int("STUDIO_RUN_USERS_FROM", 1_900_000_000)  # 200 million numbers from here on are runs' and builds'
 GRACE_SECONDS = env.float("STUDIO_GRACE_SECONDS", 10.0)  # between TERM and KILL
 ENVIRONMENT_UNUSED_DAYS = env.float("STUDIO_ENVIRONMENT_UNUSED_DAYS", 14.0)  # then it is evicted
 SNAPSHOT_MAX_BYTES = 300 * 1024 * 1024  # Source: Azure ML limits, snapshots
@@ -69,6 +75,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "studio.people.middleware.LanguageOfPerson",
+    "studio.people.middleware.WhereSignedIn",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -148,6 +155,7 @@ CELERY = {
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
     "beat_schedule": {
+        "tick": {"task": "studio.tick", "schedule": 10.0, "options": {"expires": 10}},
         "reconcile": {"task": "compute.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},
@@ -175,6 +183,17 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "20/5m/ip,5/5m/key",  # of one address; of one account
+    "open_link": "30/m/ip",  # invitations and sign-in links
+    "reset_password": "10/10m/ip,3/10m/key",
+    "reset_password_from_key": "20/m/ip",
+    "change_password": "5/m/user",
+    "reauthenticate": "10/m/user",
+    "manage_email": "10/m/user",
+}
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("STUDIO_PROXIES", 0)  # in front; the client's address is what the first one says
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

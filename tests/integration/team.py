@@ -83,12 +83,14 @@ class Team:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def manage(self, *arguments: str, check: bool = True, **environ: str) -> str:
+        """Return what a command says; without `check` it must fail."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=CHECKOUT, env=self.environ(**environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            cwd=CHECKOUT, env=self.environ(**environ), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        assert bool(done.returncode) != check, done.stdout + done.stderr
+        return done.stdout
 
     def ask(self, expression: str) -> Any:
         """Return what a Python expression says in the studio's own Django, as JSON."""

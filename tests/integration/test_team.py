@@ -66,6 +66,33 @@ def test_the_main_job_goes_through_both_web_processes(team: Team, people: tuple[
     assert "team-cluster" in a.get("/w/default/compute/")
 
 
+def test_the_doctor_finds_nothing_broken(team: Team, people: tuple[Person, Person]) -> None:
+    said = team.manage("doctor", STUDIO_URL=people[0].base)
+    assert "bad " not in said
+    for part in (
+        "PostgreSQL at 127.0.0.1, up to date",
+        "broker answers",
+        "Nudges to open pages arrive",
+        "A worker answers",
+    ):
+        assert part in said, said
+    assert "warn  Secrets of targets are sealed with a key made of SECRET_KEY" in said
+
+
+def test_the_doctor_says_what_is_broken_and_ends_with_1(team: Team) -> None:
+    gone = {"DATABASE_URL": "postgres://studio@127.0.0.1:9/studio", "REDIS_URL": "redis://127.0.0.1:9"}
+    said = team.manage("doctor", check=False, STUDIO_URL="http://127.0.0.1:9", **gone)
+    for part in ("The database", "The broker", "The web process"):
+        assert f"bad   {part} does not answer" in said, said
+    assert "Traceback" not in said
+    assert re.search(r"^[3-9] broken, ", said, re.MULTILINE)
+
+
+def test_djangos_own_checks_of_a_deployment_find_nothing(team: Team) -> None:
+    said = team.manage("check", "--deploy", "--fail-level", "WARNING", STUDIO_URL="https://studio.example.org")
+    assert "no issues" in said
+
+
 def test_a_script_starts_once_however_many_workers_take_its_steps(team: Team, people: tuple[Person, Person]) -> None:
     a, b = people
     code = "import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('done')\n"

@@ -1,0 +1,284 @@
+"""Looks at everything the studio needs, from beside it, and says in words what is wrong and how to mend it."""
+
+import asyncio
+import os
+import shutil
+import stat
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import redis
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.core.cache import cache
+from django.core.checks import Tags, run_checks
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+PATIENCE = 5.0  # seconds for an answer
+TICK_IS_OLD_AFTER = 40.0  # seconds; the clock is heard every 10
+WARN_FREE, BAD_FREE = 5e9, 0.5e9  # bytes of a disk
+START = "Start it (python3 manage.py up, or its unit), or mend what its log says."
+
+
+class Word(StrEnum):
+    OK = "ok"
+    WARN = "warn"  # it works, and somebody should know
+    BAD = "bad"  # it does not work
+
+
+@dataclass(frozen=True)
+class Finding:
+    word: Word
+    what: str
+    mend: str = ""  # what to do
+
+
+ok, warn, bad = (partial(Finding, word) for word in Word)
+Look = Callable[[], Iterator[Finding]]
+
+
+def examine() -> Iterator[Finding]:
+    """Look at one thing after the other; what cannot even be looked at is bad."""
+    for look in LOOKS:
+        try:
+            yield from look()
+        except Exception as exc:  # whatever it is, the other looks are wanted too
+            yield bad(f"{look.__name__.replace('_', ' ')}: {_words(exc)}", "See the studio's logs, and README.md.")
+
+
+# What is reachable
+
+
+def database() -> Iterator[Finding]:
+    try:
+        connection.ensure_connection()
+        plan = MigrationExecutor(connection)
+    except DatabaseError as exc:
+        yield bad(f"The database does not answer: {_words(exc)}", "Start it, or correct DATABASE_URL.")
+        return
+    finally:
+        connection.close()
+    facts = settings.DATABASES["default"]
+    name = f"SQLite in {facts['NAME']}" if is_sqlite() else f"PostgreSQL at {facts['HOST'] or 'a local socket'}"
+    if missing := plan.migration_plan(plan.loader.graph.leaf_nodes()):
+        yield bad(f"The database ({name}) lacks {len(missing)} migrations.", "Run: python3 manage.py prepare")
+    else:
+        yield ok(f"The database answers: {name}, up to date.")
+
+
+def broker() -> Iterator[Finding]:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE) as client:
+        try:
+            facts: dict[str, Any] = client.info()  # type: ignore[assignment]
+        except redis.RedisError as exc:
+            yield bad(f"The broker does not answer: {_words(exc)}", "Start it, or correct REDIS_URL.")
+            return
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    yield ok(f"The broker answers: {name} {facts.get('valkey_version') or facts['redis_version']}.")
+    if not facts.get("aof_enabled"):
+        mend = "Set `appendonly yes` in its configuration."
+        yield warn("The broker keeps no append-only file: what is queued is lost with a restart of it.", mend)
+    elif facts.get("aof_last_write_status") != "ok":
+        yield bad("The broker cannot write its append-only file.", "Make room on its disk.")
+    if facts.get("maxmemory_policy", "noeviction") != "noeviction":
+        mend = "Set `maxmemory-policy noeviction`."
+        yield warn(f"The broker may throw tasks away when its memory is full ({facts['maxmemory_policy']}).", mend)
+
+
+def channel_layer() -> Iterator[Finding]:
+    async def hear() -> bool:
+        layer = get_channel_layer()
+        if layer is None:
+            return False
+        group, key = f"doctor.{uuid4().hex}", uuid4().hex
+        channel = await layer.new_channel()
+        await layer.group_add(group, channel)
+        await layer.group_send(group, {"type": "doctor", "key": key})
+        message = await asyncio.wait_for(layer.receive(channel), PATIENCE)
+        await layer.group_discard(group, channel)
+        return bool(message["key"] == key)
+
+    try:
+        heard = asyncio.run(hear())
+    except (OSError, redis.RedisError, TimeoutError) as exc:
+        yield bad(f"Nudges to open pages do not arrive: {_words(exc)}", "They travel through the broker: see there.")
+        return
+    yield ok("Nudges to open pages arrive.") if heard else bad("Nudges to open pages do not arrive.")
+
+
+def web() -> Iterator[Finding]:
+    url = settings.PUBLIC_URL.rstrip("/") + "/healthz"
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310  the studio's own address
+            yield ok(f"The web process answers at {settings.PUBLIC_URL} ({answer.status}).")
+    except (OSError, ValueError) as exc:
+        why = f"{exc.code} {exc.reason}" if isinstance(exc, urllib.error.HTTPError) else _words(exc)
+        yield bad(f"The web process does not answer at {url}: {why}", START)
+
+
+def workers() -> Iterator[Finding]:
+    from studio.celery import answer
+
+    key = f"doctor.{uuid4().hex}"
+    try:
+        answer.apply_async((key,), expires=PATIENCE, retry=False)
+        who = _until(partial(cache.get, key))
+    except (OSError, redis.RedisError, answer.OperationalError) as exc:
+        yield bad(f"No worker can be asked: {_words(exc)}", "Tasks travel through the broker: see there.")
+        return
+    if who:
+        yield ok(f"A worker answers, on {who}.")
+    else:
+        yield bad(f"No worker answers within {PATIENCE:.0f} s: nothing is started or followed.", START)
+
+
+def clock() -> Iterator[Finding]:
+    try:
+        heard = cache.get("studio.tick")
+    except (OSError, redis.RedisError) as exc:
+        yield bad(f"The clock (beat) cannot be asked for: {_words(exc)}", "It is heard through the broker: see there.")
+        return
+    if heard is None or time.time() - heard > TICK_IS_OLD_AFTER:
+        when = f"for {time.time() - heard:.0f} s" if heard else "yet"
+        yield bad(f"The clock (beat) was not heard {when}: nobody looks after what a crash left.", START)
+    else:
+        yield ok(f"The clock (beat) was heard {time.time() - heard:.0f} s ago.")
+
+
+# Files
+
+
+def folders() -> Iterator[Finding]:
+    data = Path(settings.DATA_DIR)
+    named = {
+        "The data directory": data,
+        "The store of logs": Path(settings.LOG_DIR),
+        "The store of files": Path(settings.SNAPSHOT_DIR),
+        "The folder of jobs": Path(settings.JOB_DIR),
+    }
+    for name, folder in named.items():
+        if folder != data and folder.parent == data and not folder.exists():
+            continue  # made with the first thing that is kept in it
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as exc:
+            yield bad(
+                f"{name} {folder} cannot be written to: {_words(exc)}", "Give it to the studio's user, or make it."
+            )
+            continue
+        if folder == data:
+            yield ok(f"{name} {folder} can be written to.")
+    mode = stat.S_IMODE(data.stat().st_mode) if data.exists() else 0
+    if mode & 0o066:  # passing through is no looking: runs under users of their own do that
+        yield warn(f"Others of this machine can look into {data} (mode {mode:o}).", f"Run: chmod 700 {data}")
+
+
+def disks() -> Iterator[Finding]:
+    """Look at each disk once."""
+    seen, stores = set(), (settings.LOG_DIR, settings.SNAPSHOT_DIR, settings.JOB_DIR, settings.ENVIRONMENT_DIR)
+    for folder in (settings.DATA_DIR, *stores):
+        if not Path(folder).exists() or (device := Path(folder).stat().st_dev) in seen:
+            continue
+        seen.add(device)
+        facts = shutil.disk_usage(folder)
+        said = f"{facts.free / 1e9:.1f} GB of {facts.total / 1e9:.0f} GB are free on the disk of {folder}."
+        mend = "Make room: archived runs' outputs, old environments."
+        yield bad(said, mend) if facts.free < BAD_FREE else warn(said, mend) if facts.free < WARN_FREE else ok(said)
+
+
+# What is safe
+
+
+def secrets() -> Iterator[Finding]:
+    for file in _secret_files():
+        if file.is_file() and (mode := stat.S_IMODE(file.stat().st_mode)) & 0o077:
+            yield bad(f"{file} holds a secret and others can read it (mode {mode:o}).", f"Run: chmod 600 {file}")
+    if len(settings.SECRET_KEY) < 50 or len(set(settings.SECRET_KEY)) < 5:
+        mend = (
+            "Make a longer one (python3 -c 'import secrets; print(secrets.token_urlsafe(64))'), and keep this one in "
+        )
+        mend += "SECRET_KEY_FALLBACKS for a while."
+        yield warn("SECRET_KEY is short, so sessions could be forged.", mend)
+    if settings.SEAL_KEYS:
+        yield ok("Secrets of targets are sealed with keys of their own.")
+    elif not is_sqlite():
+        mend = "Set SEAL_KEYS to a long random text, and append SECRET_KEY to it, which opens what is sealed already."
+        yield warn("Secrets of targets are sealed with a key made of SECRET_KEY: changing that one loses them.", mend)
+
+
+def safety() -> Iterator[Finding]:
+    if settings.DEBUG:
+        yield bad("DEBUG is on: every error shows settings and code to whoever meets it.", "Take DEBUG out.")
+    if "*" in settings.ALLOWED_HOSTS:
+        yield bad("ALLOWED_HOSTS lets any name in: links in mails and pages can be forged.", "Name the studio's own.")
+    address = urlsplit(settings.PUBLIC_URL)
+    if address.scheme == "https":
+        yield ok(f"People reach the studio over TLS, at {settings.PUBLIC_URL}.")
+        for found in run_checks(tags=[Tags.security], include_deployment_checks=True):
+            if not found.is_silenced():
+                yield warn(f"{found.msg.splitlines()[0]} ({found.id})", found.hint or "")
+    elif not _is_loopback(address.hostname or ""):
+        mend = "Put a proxy with TLS in front and set STUDIO_URL=https://… (README.md has the lines)."
+        yield warn(
+            f"People reach the studio over plain HTTP, at {settings.PUBLIC_URL}: passwords can be overheard.", mend
+        )
+
+
+def users() -> Iterator[Finding]:
+    from compute.isolation import means, what_holds
+
+    if means().is_root:
+        yield warn(
+            "The studio runs as root; each run has a user of its own, but a flaw in the studio would be the machine's.",
+            "For a studio on the network: run it as a user of its own, on a machine of its own.",
+        )
+    for fact in what_holds():
+        said = f"{fact.what.rstrip('.')}: {fact.how}."
+        yield ok(said) if fact.holds else warn(said, fact.mend)
+
+
+LOOKS: list[Look] = [
+    database, broker, channel_layer, web, workers, clock, folders, disks, secrets, safety, users,
+]  # fmt: skip
+
+
+def is_sqlite() -> bool:
+    return bool(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"))
+
+
+def _secret_files() -> list[Path]:
+    names = ("SECRET_KEY_FILE", "SEAL_KEYS_FILE", "DATABASE_URL_FILE", "REDIS_URL_FILE")
+    named = [Path(os.environ[name]) for name in names if os.environ.get(name)]
+    return [Path(settings.DATA_DIR) / "secret_key", *named]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _until(true: Callable[[], Any]) -> Any:
+    """Ask again and again for a while, and return what was said in the end."""
+    deadline = time.monotonic() + PATIENCE
+    while not (said := true()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return said
+
+
+def _words(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:200] or type(exc).__name__

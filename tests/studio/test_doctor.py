@@ -1,0 +1,72 @@
+"""What the doctor says of settings that are not safe. What it reaches is tested on a team's studio."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio import doctor
+from studio.doctor import Word
+
+
+def said(look: doctor.Look) -> dict[str, Word]:
+    return {finding.what: finding.word for finding in look()}
+
+
+def words(look: doctor.Look, part: str) -> list[Word]:
+    return [word for what, word in said(look).items() if part in what]
+
+
+def test_debug_and_any_host_are_bad(settings: Any) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, ["*"]
+    assert words(doctor.safety, "DEBUG") == words(doctor.safety, "ALLOWED_HOSTS") == [Word.BAD]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8000", []),
+        ("http://[::1]:8000", []),
+        ("http://localhost:8000", []),
+        ("http://10.0.0.4:8000", [Word.WARN]),
+        ("http://studio.example.org", [Word.WARN]),
+    ],
+)
+def test_plain_http_beyond_this_machine_is_a_warning(settings: Any, url: str, expected: list[Word]) -> None:
+    settings.PUBLIC_URL = url
+    assert words(doctor.safety, "plain HTTP") == expected
+
+
+def test_a_secret_that_others_can_read_is_bad(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR, settings.SECRET_KEY = tmp_path, "abcdefghij" * 6
+    key = tmp_path / "secret_key"
+    key.write_text("…")
+    key.chmod(0o640)
+    assert words(doctor.secrets, "secret_key") == [Word.BAD]
+    key.chmod(0o600)
+    assert said(doctor.secrets) == {}
+
+
+def test_a_short_key_is_a_warning(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR, settings.SECRET_KEY = tmp_path, "short"
+    assert words(doctor.secrets, "SECRET_KEY is short") == [Word.WARN]
+
+
+def test_a_data_directory_that_is_gone_or_open_is_told(settings: Any, tmp_path: Path) -> None:
+    for name in ("LOG_DIR", "SNAPSHOT_DIR", "JOB_DIR"):
+        setattr(settings, name, tmp_path / "data" / name)
+    settings.DATA_DIR = tmp_path / "data"
+    assert words(doctor.folders, "cannot be written to") == [Word.BAD]
+    settings.DATA_DIR.mkdir(mode=0o700)
+    assert list(said(doctor.folders).values()) == [Word.OK]
+    settings.DATA_DIR.chmod(0o755)
+    assert words(doctor.folders, "can look into") == [Word.WARN]
+
+
+def test_a_look_that_fails_is_told_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Any:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(doctor, "LOOKS", [broken, doctor.disks])
+    first, *others = doctor.examine()
+    assert (first.word, bool(others)) == (Word.BAD, True)
