@@ -66,6 +66,20 @@ class Snapshot(models.Model):
         return self.digest[:7]
 
 
+class KnownFile(models.Model):
+    """A content that snapshots of a workspace hold: its people need not send it again."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="known_files")
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "sha256"], name="one_known_file_of_a_hash")]
+
+    def __str__(self) -> str:
+        return self.sha256[:7]
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def for_user(self, user: Any) -> "RunQuerySet":
         """Return the runs of the workspaces `user` belongs to."""

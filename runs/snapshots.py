@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
 from django.conf import settings
+from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -33,7 +34,7 @@ from runs.entries import (
 )
 from runs.git import facts_of_checkout, git_facts
 from runs.ignore import kept_of
-from runs.models import Snapshot
+from runs.models import KnownFile, Snapshot
 from runs.stores import PIECE, store
 from studio.errors import NotThere, StudioError
 from studio.people.models import Workspace
@@ -234,16 +235,22 @@ def facts_in(entries: list[Entry]) -> dict[str, str]:
 
 
 def snapshot_of(workspace: Workspace, manifest: list[ManifestEntry]) -> Snapshot:
+    """Return the workspace's snapshot of files that are stored; its people need not send them again."""
     written = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    snapshot, _is_new = Snapshot.objects.get_or_create(
-        workspace=workspace,
-        digest=hashlib.sha256(written.encode()).hexdigest(),
-        defaults={
-            "manifest": manifest,
-            "file_count": len(manifest),
-            "size_bytes": sum(entry["size"] for entry in manifest),
-        },
-    )
+    with transaction.atomic():
+        snapshot, is_new = Snapshot.objects.get_or_create(
+            workspace=workspace,
+            digest=hashlib.sha256(written.encode()).hexdigest(),
+            defaults={
+                "manifest": manifest,
+                "file_count": len(manifest),
+                "size_bytes": sum(entry["size"] for entry in manifest),
+            },
+        )
+        if is_new:
+            sizes = {entry["sha256"]: entry["size"] for entry in manifest}
+            known = [KnownFile(workspace=workspace, sha256=sha256, size=size) for sha256, size in sizes.items()]
+            KnownFile.objects.bulk_create(known, ignore_conflicts=True, batch_size=500)
     return snapshot
 
 
