@@ -5,23 +5,29 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('people', '0002_invitations_and_sessions'),
-        ('runs', '0002_ascii_experiment_names'),
+        ("people", "0001_initial"),
+        ("runs", "0002_ascii_experiment_names"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='KnownFile',
+            name="KnownFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sha256', models.CharField(max_length=64)),
-                ('size', models.BigIntegerField()),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='known_files', to='people.workspace')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sha256", models.CharField(max_length=64)),
+                ("size", models.BigIntegerField()),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="known_files", to="people.workspace"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('workspace', 'sha256'), name='one_known_file_of_a_hash')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("workspace", "sha256"), name="one_known_file_of_a_hash")
+                ],
             },
         ),
     ]
