@@ -24,10 +24,10 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from compute import builder, logs
+from compute import builder, isolation, logs
 from compute.drivers.base import Phase
 from compute.models import Environment, EnvironmentState, Job
-from compute.processes import ProcessSpec, look, start
+from compute.processes import Confinement, ProcessSpec, look, start
 from compute.requirements import conda_asks, conda_tool, requirements_of
 from compute.states import EndReason
 from studio.errors import CannotEverRun, StudioError
@@ -280,6 +280,7 @@ def _build(environment: Environment) -> Environment:
         _write(workshop / "requirements.txt", environment.definition.get("text", ""))
         _write(workshop / "environment.yml", _conda_file(environment.definition))
         _write(workshop / "plan.json", json.dumps(_plan(environment)))
+        confinement = _confinement(environment)
         handle = start(
             ProcessSpec(
                 argv=[host_python(), "-I", os.fspath(Path(builder.__file__).absolute()), f"{workshop}/plan.json"],
@@ -288,6 +289,8 @@ def _build(environment: Environment) -> Environment:
                 log=logs.path(environment.log_key),
                 folder=workshop / "control",
                 tag=f"environment-{environment.folder.name}",
+                confinement=confinement,
+                most_processes=settings.RUN_PROCESSES,
                 max_seconds=LONGEST_BUILD_SECONDS,
                 grace_seconds=settings.GRACE_SECONDS,
             )
@@ -298,6 +301,30 @@ def _build(environment: Environment) -> Environment:
         return environment
     _change(environment, handle=environment.handle | handle)
     return environment
+
+
+def _confinement(environment: Environment) -> Confinement:
+    """Let a build write into its environment, its own folders and what all builds share; make those ready."""
+    root, workshop, tool = Path(settings.ENVIRONMENT_DIR), _workshop(environment), Path(_uv())
+    own = [root / "cache", workshop / "home", workshop / "tmp"]
+    if environment.definition.get("packages") or environment.definition.get("conda_python"):
+        # conda wants to make its folder itself; nobody but a folder's owner can take it away from there
+        if user := isolation.user_of_builds():
+            os.chown(root, -1, user)
+            root.chmod(0o1775)
+        own.append(root)
+    else:
+        own.append(environment.folder)
+    for folder in own:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder != root:
+            isolation.give(folder, isolation.user_of_builds())
+            folder.chmod(0o755)
+    for name in ("requirements.txt", "environment.yml", "plan.json"):
+        (workshop / name).chmod(0o644)
+    needed = [root, Path(builder.__file__).absolute(), tool, *map(Path, filter(None, [conda_tool()]))]
+    needed += [Path(value) for name, value in os.environ.items() if name.startswith("SSL_CERT_")]
+    return isolation.of_build(own, needed, Path(host_python()))
 
 
 def _plan(environment: Environment) -> dict[str, Any]:

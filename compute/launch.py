@@ -12,11 +12,12 @@ from django.conf import settings
 from django.core import signing
 from django.utils import timezone
 
-from compute import environments, logs
+from compute import environments, isolation, logs
 from compute.drivers.base import Handle, JobSpec
 from compute.models import Job, Node
 from compute.processes import ProcessSpec, start
 
+TASKS_A_PROCESS = 8  # threads and processes that the kernel lets a run have for each process it may have
 COLLECTED = ("outputs", "logs")  # the folders that are kept and shown. Source: azure-ml facts D5
 
 
@@ -37,6 +38,7 @@ def prepare(job: Job, fill: Callable[[Path], None]) -> None:
                 kept.mkdir(parents=True, exist_ok=True)
             elif not kept.exists():
                 kept.symlink_to(Path("..") / "rank-0" / name, target_is_directory=True)
+        isolation.give(scratch, isolation.user_of(job))
         scratch.rename(folder)
 
 
@@ -62,6 +64,12 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
     python = environments.interpreter_of(job.environment) if job.environment else Path(spec["interpreter"])
     command = [str(python), spec["script"], *spec["arguments"]]
     port = job.handle.get("port") or _free_port()
+    user = isolation.user_of(job)
+    for name in ("home", "tmp"):
+        (job.folder / name).mkdir(parents=True, exist_ok=True)
+        isolation.give(job.folder / name, user)
+    folders = [str(job.folder / f"rank-{rank}") for rank in range(job.node_count)]
+    confinement = isolation.of_job(job, python, gpus=any(node and node.gpus for node in nodes))
     say(job, f"$ {shlex.join([python.name, *command[1:]])}")
     return {
         "port": port,
@@ -78,6 +86,12 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
                     memory_bytes=node.memory_bytes if node else None,
                     max_seconds=job.max_seconds,
                     grace_seconds=settings.GRACE_SECONDS,
+                    confinement=confinement,
+                    most_processes=settings.RUN_PROCESSES,
+                    most_tasks=TASKS_A_PROCESS * settings.RUN_PROCESSES * job.node_count if user else None,
+                    disk_bytes=settings.RUN_DISK_BYTES if rank == 0 else None,
+                    disk=[*folders, str(job.folder / "home"), str(job.folder / "tmp")],
+                    mend=[] if user else [f"{folders[rank]}/{name}" for name in ("", *COLLECTED)],
                 )
             )
             for rank, node in enumerate(nodes)
@@ -88,8 +102,6 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
 def _surroundings(job: Job, spec: JobSpec, rank: int, node: Node | None, python: Path, port: int) -> dict[str, str]:
     """Return all the variables a rank sees: nothing of the studio's own environment is passed on."""
     home, scratch = job.folder / "home", job.folder / "tmp"
-    home.mkdir(parents=True, exist_ok=True)
-    scratch.mkdir(exist_ok=True)
     workspace = job.target.workspace
     lifetime = timedelta(seconds=job.max_seconds or 30 * 86400)
     variables: dict[str, Any] = {
@@ -120,6 +132,8 @@ def _surroundings(job: Job, spec: JobSpec, rank: int, node: Node | None, python:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(node.gpus)
         variables["OMP_NUM_THREADS"] = node.virtual_cpus
         variables["AZUREML_NODE_ID"] = node.node_id
+    if isolation.user_of(job) is not None:
+        variables["USER"] = variables["LOGNAME"] = "run"  # its number has no name, and many a library asks for one
     if job.environment:
         variables["VIRTUAL_ENV"] = python.parent.parent
     return {name: str(value) for name, value in (spec["variables"] | variables).items()}

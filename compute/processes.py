@@ -30,6 +30,21 @@ _SHEPHERD = "import sys; sys.path.append(sys.argv[1]); import shepherd; shepherd
 
 
 @dataclass(frozen=True)
+class Confinement:
+    """What a program may reach beside the rest of the machine; paths without links in them."""
+
+    user: int | None = None  # number of a user, and a group, of its own; None: it stays with the studio's
+    groups: list[int] = field(default_factory=list)  # others it needs, as for a device
+    mounts: bool = False  # closed folders on its way are replaced by empty ones that show what it needs
+    own: list[str] = field(default_factory=list)  # it may do everything there
+    read: list[str] = field(default_factory=list)  # it needs these: interpreter, environment
+    links: list[tuple[str, str]] = field(default_factory=list)  # (path, target) of links on the way to those
+    hide: list[str] = field(default_factory=list)  # out of its reach, but for the above
+    read_only: list[str] = field(default_factory=list)  # not to be changed, where Landlock is
+    landlock: bool = False
+
+
+@dataclass(frozen=True)
 class ProcessSpec:
     """What to start, with what, and within which limits."""
 
@@ -44,6 +59,12 @@ class ProcessSpec:
     max_seconds: float | None = None
     grace_seconds: float = 10  # between TERM and KILL
     nice: int = 5
+    confinement: Confinement | None = None
+    most_processes: int | None = None  # of the whole tree at once; above it, the tree is killed
+    most_tasks: int | None = None  # threads and processes of its own user, held by the kernel
+    disk_bytes: int | None = None  # of what lies in `disk`; above it, the tree is killed
+    disk: list[str] = field(default_factory=list)
+    mend: list[str] = field(default_factory=list)  # folders that the studio must be able to read in the end
 
 
 @dataclass(frozen=True)

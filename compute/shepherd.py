@@ -27,9 +27,13 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
 
-TICK = 0.25  # seconds between two looks at the memory
+TICK = 0.25  # seconds between two looks at memory and processes
+DISK_EVERY = 2.0  # seconds, and longer where the look takes long
+DISK_SLICE = 0.004  # seconds of that look at once
+MOST_TOLD = 200  # processes on a receipt
 USAGE_EVERY = 1.0  # seconds
 PATIENCE = 0.2  # seconds that what a program leaves behind has to end by itself
 GIVE_UP_AFTER = 30.0  # seconds of KILL; what is left then is stuck in the kernel, and dies when that lets go
@@ -221,6 +225,51 @@ def command_of(process: Process) -> str:
     return command.decode(errors="replace")[:200]
 
 
+def sizes(folders: list[str]) -> Iterator[int]:
+    """Yield the bytes on disk found so far below `folders`, now and then, and in the end."""
+    total, ahead, seen = 0, list(folders), 0
+    while ahead:
+        try:
+            entries = os.scandir(ahead.pop())
+        except OSError:
+            continue  # gone, or closed
+        with entries:
+            for entry in entries:
+                try:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        ahead.append(entry.path)
+                except OSError:
+                    continue
+                seen += 1
+                if seen % 64 == 0:
+                    yield total
+    yield total
+
+
+def mend(folder: str) -> None:
+    """Open what the program closed to its own user, who is the studio's too; links are not followed."""
+    ahead = [folder]
+    while ahead:
+        one = ahead.pop()
+        try:
+            facts = os.lstat(one)
+            if facts.st_mode & 0o170000 != 0o040000 or facts.st_uid != os.geteuid():
+                continue
+            if facts.st_mode & 0o700 != 0o700:
+                os.chmod(one, facts.st_mode & 0o777 | 0o700)  # noqa: PTH101
+            with os.scandir(one) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        ahead.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        mode = entry.stat(follow_symlinks=False).st_mode
+                        if not mode & 0o400:
+                            os.chmod(entry.path, mode & 0o777 | 0o600)  # noqa: PTH101
+        except OSError:
+            continue
+
+
 def at(moment: float) -> str:
     """Return a moment in ISO 8601, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e6):06d}+00:00"
@@ -277,6 +326,8 @@ class Shepherd:
         self.used = (0.0, 0)  # when, CPU ticks of the tree until then
         self.signalled: list[dict[str, Any]] = []
         self.receipt: dict[str, Any] = {}
+        self.disk_at, self.disk_took = 0.0, 0.0
+        self.disk_look: Iterator[int] | None = None
 
     # Starting
 
@@ -289,6 +340,9 @@ class Shepherd:
     def start(self) -> str | None:
         """Start the program; return what went wrong, or None."""
         output = os.open(self.spec["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        user = (self.spec.get("confinement") or {}).get("user")
+        if user is not None:
+            os.fchown(output, user, user)  # so that /dev/stdout, which leads there, can be opened
         try:
             self.main = self._spawn(output)
         except CannotStart as exc:
@@ -304,43 +358,65 @@ class Shepherd:
 
     def _spawn(self, output: int) -> int:
         """Start the program with what its spec gives it and nothing else; return its pid. Raises CannotStart."""
-        spec = self.spec
-        here, cpus = os.open(".", os.O_RDONLY | os.O_CLOEXEC), os.sched_getaffinity(0)
-        env = spec["env"] | {"STUDIO_RUN_ID": spec["tag"], "STUDIO_CONTROL": self.name}
-        os.environ["PATH"] = env.get("PATH", os.defpath)  # where the program is looked for
-        doing = ""
-        try:  # it inherits the place, the CPUs and the limit, so they are the shepherd's own for a moment
+        told, tells = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._become(output, tells)
+        os.close(tells)
+        with os.fdopen(told, "rb") as pipe:
+            problem = pipe.read()  # ends when the program has taken the child's place
+        if problem:
+            os.waitpid(pid, 0)
+            number, _space, text = problem.decode(errors="surrogateescape").partition(" ")
+            raise CannotStart(int(number), text)
+        return pid
+
+    def _become(self, output: int, tells: int) -> NoReturn:
+        """Be the program, or tell why that cannot be, as errno and words."""
+        import _signal  # type: ignore[import-not-found]  # without signal's enumerations, which take 5 ms
+
+        spec, number, why = self.spec, 22, ""
+        doing: object = ""
+        try:
+            env = spec["env"] | {"STUDIO_RUN_ID": spec["tag"], "STUDIO_CONTROL": self.name}
+            os.setsid()
+            os.umask(0o022)
+            os.nice(spec["nice"])
+            try:
+                with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:  # noqa: PTH123
+                    file.write(b"500")  # when the machine runs out of memory, runs go before the studio
+            except OSError:
+                pass  # the machine does not have it
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if spec["cpus"]:
                 doing = f"on CPUs {spec['cpus']}"
                 os.sched_setaffinity(0, spec["cpus"])
             doing = f"in {spec['cwd']}"
-            os.chdir(spec["cwd"])
+            if spec.get("confinement"):
+                os.stat(spec["cwd"])  # noqa: PTH116 - its absence is told as such
+                doing = f"as confined as it must be in {spec['cwd']}"
+                import confinement  # type: ignore[import-not-found]  # found beside this file
+
+                confinement.confine(spec["confinement"], output, spec["cwd"])
+            else:
+                os.chdir(spec["cwd"])
+            if spec.get("most_tasks"):  # root's own number is not held, so this comes after the change of user
+                hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+                most = spec["most_tasks"] if hard == resource.RLIM_INFINITY else min(spec["most_tasks"], hard)
+                resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
             doing = spec["argv"][0]
-            pid = os.posix_spawnp(
-                spec["argv"][0],
-                spec["argv"],
-                env,
-                file_actions=[(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=DEFAULTS,  # an ignored signal would stay ignored
-            )
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            for one in DEFAULTS:  # an ignored signal would stay ignored
+                _signal.signal(one, _signal.SIG_DFL)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            os.execvpe(spec["argv"][0], spec["argv"], env)  # noqa: S606
         except OSError as exc:
-            raise CannotStart(exc.errno, f"{doing}: {os.strerror(exc.errno or 0)}") from exc
-        except ValueError as exc:  # a NUL byte in an argument
-            raise CannotStart(22, f"{doing}: {exc}") from exc
-        finally:
-            os.fchdir(here)
-            os.close(here)
-            os.sched_setaffinity(0, cpus)
-        try:
-            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + spec["nice"])
-            with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as file:  # noqa: PTH123
-                file.write(b"500")  # when the machine runs out of memory, runs go before the studio
-        except OSError:
-            pass  # it has ended already, or the machine does not have it
-        return pid
+            number, why = exc.errno or 0, exc.strerror or ""
+        except BaseException as exc:  # a NUL byte in an argument, say; nothing may leave this function
+            why = str(exc)
+        os.write(tells, f"{number} {doing}: {why}".encode(errors="surrogateescape"))
+        os._exit(127)
 
     def tell_of_the_program(self) -> None:
         """Write who the program is, and since when."""
@@ -352,7 +428,7 @@ class Shepherd:
 
     def watch(self) -> tuple[str, str]:
         """Wait until the program ends or must end; return the reason and a detail for people."""
-        ceiling = self.spec.get("memory_bytes")
+        ceiling, most = self.spec.get("memory_bytes"), self.spec.get("most_processes")
         usage_at = time.monotonic()
         while True:
             if self.code is not None:
@@ -365,10 +441,14 @@ class Shepherd:
             memory = self.measure(now, ceiling)
             if ceiling and memory > ceiling:
                 return "memory", of_gigabytes(memory, ceiling)
+            if most and len(self.tree) > most and sum(not one.is_zombie for one in self.tree) > most:
+                return "processes", f"started more than {most} processes"
+            if detail := self.too_much_on_disk(now):
+                return "disk", detail
             if now >= usage_at:
                 self.write_usage(now, memory)
                 usage_at = now + USAGE_EVERY
-            told = self.rest(min(TICK if ceiling else USAGE_EVERY, self.deadline - now))
+            told = self.rest(min(TICK if ceiling or most else USAGE_EVERY, self.deadline - now))
             if told and self.code is None and not os.path.exists("end.json"):  # noqa: PTH110
                 return "lost", "was told to end from outside the studio, as when the machine shuts down"
 
@@ -417,6 +497,22 @@ class Shepherd:
                 self.weigh_again = now + max(USAGE_EVERY, 100 * (time.monotonic() - now))
         self.peak = max(self.peak, memory)
         return memory
+
+    def too_much_on_disk(self, now: float) -> str:
+        """Say by how much the program's folders are above what they may hold, or nothing; looks a slice at a time."""
+        limit = self.spec.get("disk_bytes")
+        if not limit or now < self.disk_at:
+            return ""
+        self.disk_look = self.disk_look or sizes(self.spec.get("disk", []))
+        for used in self.disk_look:
+            if used > limit:
+                return f"{of_gigabytes(used, limit)} of disk"
+            if time.monotonic() - now > DISK_SLICE:
+                self.disk_took += time.monotonic() - now
+                return ""
+        took = self.disk_took + time.monotonic() - now
+        self.disk_at, self.disk_took, self.disk_look = now + max(DISK_EVERY, 100 * took), 0.0, None
+        return ""
 
     def write_usage(self, now: float, memory: int) -> None:
         """Write what the tree uses: CPU in percent of one CPU since the last time, memory in bytes."""
@@ -481,8 +577,8 @@ class Shepherd:
             until = time.monotonic() + PATIENCE
             while self.has_children and time.monotonic() < until:
                 self.rest(0.01)
-        # Memory goes on growing while a program cleans up, and it is the machine's: there is no grace for that.
-        self.end_tree(0.0 if reason == "memory" else self.spec.get("grace_seconds", 10.0))
+        # What is too much goes on growing while a program cleans up, and it is the machine's: there is no grace.
+        self.end_tree(0.0 if reason in {"memory", "processes", "disk"} else self.spec.get("grace_seconds", 10.0))
         self.write_exit(reason, detail, ended if reason == "exited" else time.time())
 
     def write_exit(self, reason: str, detail: str, ended: float) -> None:
@@ -496,6 +592,10 @@ class Shepherd:
             "peak_memory_bytes": self.peak,
             "receipt": self.receipt,
         }
+        if len(self.signalled) > MOST_TOLD:
+            self.receipt |= {"signalled": self.signalled[:MOST_TOLD], "more": len(self.signalled) - MOST_TOLD}
+        for folder in self.spec.get("mend") or []:
+            mend(folder)
         while not self._keep("exit.json", word, lasting=True):
             if not os.path.exists("spec.json"):  # noqa: PTH110 - the folder was removed: nobody will ask
                 return

@@ -70,6 +70,8 @@ class EndReason(TextChoices):
     CANCELED = "canceled", _("it was canceled")
     PREEMPTED = "preempted", _("its node was taken")
     MEMORY = "memory", _("it went over its memory ceiling")
+    PROCESSES = "processes", _("it started too many processes")
+    DISK = "disk", _("it used more disk than it may")
     DURATION = "duration", _("it reached its maximum duration")
     NOT_STARTED = "not_started", _("it could not be started")
     ENVIRONMENT = "environment", _("its environment could not be built")
