@@ -412,11 +412,8 @@ def welcome(options: Options, url: str, data: Path, facts: dict[str, Any], took:
         say(f"The studio does not answer after {READY_WITHIN:.0f} s; {data / 'processes' / 'web.log'} may say why.")
     else:
         say(f"The studio is ready after {took:.1f} s:  {url}")
-    if facts["token"]:
-        from django.urls import reverse
-
-        link = url.rstrip("/") + reverse("sign_in_by_link", args=[facts["token"]])
-        say(f"Sign in as {facts['user']}, once and within the hour:  {link}")
+    if facts["link"]:
+        say(f"Sign in as {facts['user']}, once and within the hour:  {url.rstrip('/')}{facts['link']}")
     else:
         say(f"A new sign-in link:  {_with_data(data)}python3 manage.py signinlink {facts['user']}")
     if facts["runs"]:

@@ -10,6 +10,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import BaseCommand, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.urls import reverse
 
 import studio.celery  # noqa: F401  tasks are queued there, not at the queue's own default
 from compute.actions import create_cluster, ensure_local
@@ -74,7 +75,7 @@ def first_steps() -> dict[str, Any]:
     never_signed_in = user.last_login is None
     return {
         "user": user.username,
-        "token": SignInLink.issue(user) if never_signed_in else "",
+        "link": reverse("sign_in_by_link", args=[SignInLink.issue(user)]) if never_signed_in else "",
         "runs": Run.objects.active().count(),
         "sample": not Run.objects.exists() and sample_target() is not None,
     }
