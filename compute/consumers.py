@@ -6,13 +6,12 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from compute import processes
 from compute.drivers.base import Handle
 from compute.models import ComputeTarget, Job
 from compute.states import JobState
-from studio.consumers import workspace_for
+from studio.consumers import PersonalConsumer, workspace_for
 
 SECONDS = 1.0  # between two messages
 
@@ -42,7 +41,7 @@ def loads(handles: dict[str, Handle]) -> dict[str, dict[str, float]]:
     }
 
 
-class NodesConsumer(AsyncJsonWebsocketConsumer):
+class NodesConsumer(PersonalConsumer):
     """Send what each node's job uses. The database is asked at the door and after a nudge, not in the loop."""
 
     async def connect(self) -> None:

@@ -19,13 +19,12 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from compute import logs
 from runs.feeds import LogFeed, watching
 from runs.models import Run
 from runs.streams import LogStream, stream_of, streams_of
-from studio.consumers import workspace_for
+from studio.consumers import PersonalConsumer, workspace_for
 
 FRAME = 256 * 1024  # bytes at most; half the server's work of 64 KiB
 WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
@@ -42,7 +41,7 @@ class Facts:
     news: dict[str, Any]  # for the page: "reason", "groups"
 
 
-class LogConsumer(AsyncJsonWebsocketConsumer):
+class LogConsumer(PersonalConsumer):
     """Send one log of one run to one page. The database is asked at the door, and after nudges; never per byte."""
 
     async def connect(self) -> None:

@@ -1,13 +1,18 @@
 """One websocket a page: forwards the nudges of its workspace, and nothing else."""
 
+import logging
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.sessions.models import Session
 
-from studio.people.models import Workspace
+from studio.live import SIGNED_OUT
+from studio.people.models import User, Workspace
 from studio.people.permissions import Right, may
+
+logger = logging.getLogger(__name__)
 
 
 def workspace_for(user: Any, name: str, right: Right = Right.VIEW) -> Workspace | None:
@@ -16,7 +21,43 @@ def workspace_for(user: Any, name: str, right: Right = Right.VIEW) -> Workspace 
     return workspace if workspace is not None and may(user, right, workspace) else None
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):
+def is_signed_in(user: Any, session_key: str | None) -> bool:
+    """Say whether the person may still be here: the account is on, and the session that opened the page goes on."""
+    if not User.objects.filter(pk=user.pk, is_active=True).exists():
+        return False
+    return session_key is None or Session.objects.filter(session_key=session_key).exists()
+
+
+class PersonalConsumer(AsyncJsonWebsocketConsumer):
+    """A socket of one person: denied in the log where it is denied, and closed when its session ends."""
+
+    async def websocket_connect(self, message: Any) -> None:
+        user: Any = self.scope["user"]
+        self.persons_group = user.group if user.is_authenticated else None
+        if self.persons_group:
+            await self.channel_layer.group_add(self.persons_group, self.channel_name)
+        try:
+            await self.connect()
+        except DenyConnection:
+            logger.warning("Denied: the socket %s to %s.", self.scope["path"], user.get_username() or "nobody")
+            await self.close()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        if message["type"] == "nudge" and message["event"] == SIGNED_OUT:
+            session = self.scope.get("session")
+            key = session.session_key if session else None
+            if not await database_sync_to_async(is_signed_in, thread_sensitive=False)(self.scope["user"], key):
+                await self.close(code=4401)
+            return
+        await super().dispatch(message)
+
+    async def websocket_disconnect(self, message: Any) -> None:
+        if self.persons_group:
+            await self.channel_layer.group_discard(self.persons_group, self.channel_name)
+        await super().websocket_disconnect(message)
+
+
+class LiveConsumer(PersonalConsumer):
     """Tell an open page that something of its workspace moved; the page asks again for what it shows."""
 
     async def connect(self) -> None:

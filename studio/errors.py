@@ -71,3 +71,13 @@ class QuotaExceeded(StudioError):
     """A limit of cores or money stands in the way."""
 
     status = 409
+
+
+class TooOften(StudioError):
+    """Tried too often in a short time; `seconds` from now it may be tried again."""
+
+    status = 429
+
+    def __init__(self, message: str, hint: str, seconds: int) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds

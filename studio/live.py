@@ -12,6 +12,7 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 
 logger = logging.getLogger(__name__)
+SIGNED_OUT = "person:signed-out"  # to a person's own group: each of their sockets looks whether it still may
 
 
 def nudge(group: str, event: str, **facts: Any) -> None:

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 
-from studio.errors import NotThere, StudioError
+from studio.errors import NotThere, StudioError, TooOften
 
 logger = logging.getLogger(__name__)
 NUL = "\x00"  # no text of people has one, and PostgreSQL keeps none
@@ -41,6 +41,8 @@ class StudioErrors:
         partial = htmx is not None and bool(htmx) and not htmx.boosted
         template = "_notice.html" if partial else "error.html"
         response = render(request, template, {"error": exc}, status=exc.status)
+        if isinstance(exc, TooOften):
+            response["Retry-After"] = str(exc.seconds)
         if partial:
             response["HX-Retarget"] = "#notices"
             response["HX-Reswap"] = "innerHTML"

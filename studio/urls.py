@@ -5,16 +5,20 @@ from django.urls import include, path
 from studio import shell
 from studio.people import views as people
 
+handler429 = "studio.people.throttle.handler429"  # asked by the accounts library
 urlpatterns = [
     path("", shell.start, name="start"),
     path("healthz", shell.healthz, name="healthz"),
     path("accounts/", include("allauth.urls")),
     path("sign-in/<str:token>/", people.sign_in_by_link, name="sign_in_by_link"),
+    path("join/<str:token>/", people.join, name="join"),
     path("profile/", people.profile, name="profile"),
+    path("profile/sessions/", people.end_session, name="end_session"),
     path("w/<str:workspace>/", shell.home, name="home"),
     path("w/<str:workspace>/search/", shell.search, name="search"),
     path("w/<str:workspace>/members/", people.members, name="members"),
     path("w/<str:workspace>/members/add/", people.add_member, name="add_member"),
+    path("w/<str:workspace>/members/invitations/<int:pk>/", people.edit_invitation, name="edit_invitation"),
     path("w/<str:workspace>/members/<int:pk>/", people.edit_member, name="edit_member"),
     path("w/<str:workspace>/compute/", include("compute.urls")),
     path("w/<str:workspace>/", include("runs.urls")),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from celery.app.base import Celery
+from django.core.cache import cache
 from django.test import Client
 
 from studio.people.actions import create_workspace, set_role
@@ -20,6 +21,7 @@ def data_in_a_folder_of_its_own(settings: Any, tmp_path: Path) -> None:
     settings.SNAPSHOT_DIR = tmp_path / "snapshots"
     settings.JOB_DIR = tmp_path / "jobs"
     settings.ENVIRONMENT_DIR = tmp_path / "environments"
+    cache.clear()  # how often was tried before
 
 
 @pytest.fixture(autouse=True)

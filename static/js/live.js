@@ -3,7 +3,7 @@
 // After a cut, "live:back" lets every part catch up. [data-live-state] says whether the page is kept live.
 const QUICK = 100, SLOW = 2000; // ms between two events of one name
 const FIRST_WAIT = 300, LONGEST_WAIT = 15000; // ms before connecting again
-const REMOVED = 4403; // the person left the workspace
+const SIGNED_OUT = 4401, REMOVED = 4403; // this session was ended; the person left the workspace
 
 const { live } = document.body.dataset;
 const held = new Map(); // event name → the newest facts that wait, or null when none do
@@ -60,7 +60,7 @@ function connect() {
   };
   socket.onmessage = (message) => nudged(JSON.parse(message.data));
   socket.onclose = (close) => {
-    if (close.code === REMOVED) {
+    if (close.code === REMOVED || close.code === SIGNED_OUT) {
       location.assign("/");
       return;
     }

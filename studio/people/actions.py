@@ -1,18 +1,31 @@
 """Verbs over people and workspaces; each writes down who did it."""
 
-import re
+import secrets
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from studio.errors import NotAllowedNow
-from studio.live import nudge
-from studio.people.models import Activity, Membership, SignInLink, User, Workspace
+from studio.live import SIGNED_OUT, nudge
+from studio.people.models import (
+    Activity,
+    BrowserSession,
+    Invitation,
+    Membership,
+    SignInLink,
+    User,
+    Workspace,
+    hash_of,
+)
 from studio.people.permissions import Role
 
-INVITED_HOURS = 7 * 24
+INVITED = timedelta(days=7)
 
 
 def note(
@@ -50,9 +63,11 @@ def create_workspace(name: str, owner: User) -> Workspace:
 @transaction.atomic
 def set_role(workspace: Workspace, user: User, role: Role, *, by: User) -> Membership:
     """Give `user` a role in `workspace`, adding them when needed. Raises NotAllowedNow for the last Owner."""
+    _lock(workspace)
     old = workspace.role_of(user)
     if old == Role.OWNER and role != Role.OWNER:
         _keep_an_owner(workspace, user)
+        _forget_invitations_of(user, workspace)
     membership, _created = Membership.objects.update_or_create(workspace=workspace, user=user, defaults={"role": role})
     note(workspace, by, "member.role", user, kind="member", name=user.username, detail={"before": old, "after": role})
     nudge(workspace.group, "members:moved", user=user.pk)
@@ -62,40 +77,144 @@ def set_role(workspace: Workspace, user: User, role: Role, *, by: User) -> Membe
 @transaction.atomic
 def remove_member(workspace: Workspace, user: User, *, by: User) -> None:
     """Take `user` out of `workspace`; their open pages close. Raises NotAllowedNow for the last Owner."""
+    _lock(workspace)
     old = workspace.role_of(user)
     if old == Role.OWNER:
         _keep_an_owner(workspace, user)
     Membership.objects.filter(workspace=workspace, user=user).delete()
+    _forget_invitations_of(user, workspace)
     note(workspace, by, "member.remove", user, kind="member", name=user.username, detail={"before": old})
     nudge(workspace.group, "members:moved", user=user.pk)
 
 
 @transaction.atomic
-def invite(workspace: Workspace, who: str, role: Role, *, by: User) -> tuple[User, str]:
-    """Make an account for `who`, a user name or an e-mail address, as a member; return it and its link's token."""
-    email = who if "@" in who else ""
-    person = User(username=_free_name(who.partition("@")[0]), email=email)
-    person.set_unusable_password()
-    person.save()
-    set_role(workspace, person, role, by=by)
-    return person, SignInLink.issue(person, hours=INVITED_HOURS)
+def switch_off(user: User, *, by: User | None) -> None:
+    """Switch an account off: it is signed out everywhere, and nobody signs in to it. What the person made stays.
+
+    Raises NotAllowedNow where the person is the last Owner of a workspace.
+    """
+    owned = Workspace.objects.filter(memberships__user=user, memberships__role=Role.OWNER).order_by("pk")
+    for workspace in owned:
+        _lock(workspace)
+        _keep_an_owner(workspace, user)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    user.is_active = False
+    Invitation.objects.pending().filter(made_by=user).delete()
+    SignInLink.objects.filter(user=user, used_at=None).delete()
+    end_sessions(user)
+    for workspace in Workspace.objects.filter(memberships__user=user):
+        note(workspace, by, "member.off", user, kind="member", name=user.username)
+        nudge(workspace.group, "members:moved", user=user.pk)
+
+
+def switch_on(user: User, *, by: User | None) -> None:
+    """Switch an account on again; the person signs in as before."""
+    User.objects.filter(pk=user.pk).update(is_active=True)
+    user.is_active = True
+    for workspace in Workspace.objects.filter(memberships__user=user):
+        note(workspace, by, "member.on", user, kind="member", name=user.username)
+        nudge(workspace.group, "members:moved", user=user.pk)
 
 
 @transaction.atomic
-def invite_again(workspace: Workspace, person: User, *, by: User) -> str:
-    """Make a new link for one who never came, and end the older ones; return its token.
+def invite(workspace: Workspace, who: str, role: Role, *, by: User) -> tuple[Invitation, str]:
+    """Invite `who`, a name or an e-mail address; return the invitation and its link's token, which is never stored."""
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        workspace=workspace,
+        who=who,
+        role=role,
+        token_sha256=hash_of(token),
+        made_by=by,
+        expires_at=timezone.now() + INVITED,
+    )
+    note(workspace, by, "member.invite", invitation, kind="member", name=who, detail={"role": role})
+    nudge(workspace.group, "members:moved")
+    return invitation, token
 
-    Raises NotAllowedNow for anybody else: an Owner must not become another person by a link.
+
+@transaction.atomic
+def invite_again(invitation: Invitation, *, by: User) -> str:
+    """Make a new link for an invitation nobody accepted, in place of the old one; return its token."""
+    token, now = secrets.token_urlsafe(32), timezone.now()
+    fresh = {"token_sha256": hash_of(token), "made_by": by, "created_at": now, "expires_at": now + INVITED}
+    if not Invitation.objects.pending().filter(pk=invitation.pk).update(**fresh):
+        raise NotAllowedNow(_("%(who)s has accepted already.") % {"who": invitation.who})
+    invitation.refresh_from_db()
+    note(invitation.workspace, by, "member.invite", invitation, kind="member", name=invitation.who)
+    nudge(invitation.workspace.group, "members:moved")
+    return token
+
+
+@transaction.atomic
+def revoke(invitation: Invitation, *, by: User) -> None:
+    """End an invitation nobody accepted; its link no longer works."""
+    gone, _by_model = Invitation.objects.pending().filter(pk=invitation.pk).delete()
+    if not gone:
+        raise NotAllowedNow(_("%(who)s has accepted already.") % {"who": invitation.who})
+    note(invitation.workspace, by, "member.revoke", invitation, kind="member", name=invitation.who)
+    nudge(invitation.workspace.group, "members:moved")
+
+
+@transaction.atomic
+def join(invitation: Invitation, user: User) -> Membership:
+    """Use an invitation up: `user` becomes a member. Raises NotAllowedNow when somebody was faster, or it was revoked.
+
+    The role of one who is a member already stays as it is, and so does the invitation.
     """
-    if not person.was_invited_here(workspace):
-        raise NotAllowedNow(
-            _("%(user)s has signed in already.") % {"user": person.username},
-            _("Whoever runs the studio can make a link on its machine: python3 manage.py signinlink %(user)s")
-            % {"user": person.username},
-        )
-    SignInLink.objects.filter(user=person, used_at=None).delete()
-    note(workspace, by, "member.link", person, kind="member", name=person.username)
-    return SignInLink.issue(person, hours=INVITED_HOURS)
+    workspace = invitation.workspace
+    _lock(workspace)
+    if workspace.role_of(user):
+        raise NotAllowedNow(_("You are a member of %(workspace)s already.") % {"workspace": workspace.name})
+    now = timezone.now()
+    fresh = Invitation.objects.pending().filter(pk=invitation.pk, expires_at__gt=now)
+    if not fresh.update(used_at=now, used_by=user):
+        raise NotAllowedNow(_("This invitation no longer works."), _("Ask an Owner of the workspace for a new one."))
+    membership = Membership.objects.create(workspace=workspace, user=user, role=invitation.role)
+    facts = {"before": None, "after": invitation.role, "invited_by": invitation.made_by.username}
+    note(workspace, user, "member.join", user, kind="member", name=user.username, detail=facts)
+    nudge(workspace.group, "members:moved", user=user.pk)
+    return membership
+
+
+@transaction.atomic
+def join_as_new(invitation: Invitation, person: User, password: str) -> Membership:
+    """Make the account of `person`, who is not stored yet, and let them join."""
+    person.set_password(password)
+    person.save()
+    return join(invitation, person)
+
+
+@transaction.atomic
+def end_sessions(user: User, *, only: int | None = None, but: str | None = None) -> int:
+    """Sign a person out: everywhere, or of the session with the id `only`, or of all `but` that key. Return how many.
+
+    Open pages of the sessions that ended hear of it and close their sockets.
+    """
+    found = BrowserSession.objects.filter(user=user)
+    if only is not None:
+        found = found.filter(pk=only)
+    if but is not None:
+        found = found.exclude(session_key=but)
+    keys = list(found.values_list("session_key", flat=True))
+    Session.objects.filter(session_key__in=keys).delete()
+    found.delete()
+    nudge(user.group, SIGNED_OUT)
+    return len(keys)
+
+
+def session_ended(user: User, key: str) -> None:
+    """Forget a session that its person ended; its other open pages hear of it."""
+    BrowserSession.objects.filter(user=user, session_key=key).delete()
+    nudge(user.group, SIGNED_OUT)
+
+
+def sessions_of(user: User) -> list[BrowserSession]:
+    """Return where a person is signed in, the latest first; what ended by itself is forgotten."""
+    goes_on = Session.objects.filter(session_key=OuterRef("session_key"), expire_date__gt=timezone.now())
+    known = BrowserSession.objects.filter(user=user).alias(goes_on=Exists(goes_on))
+    known.filter(goes_on=False).delete()
+    return list(known.filter(goes_on=True))
 
 
 def change_profile(person: User) -> None:
@@ -105,21 +224,20 @@ def change_profile(person: User) -> None:
         EmailAddress.objects.filter(user=person).exclude(email__iexact=person.email).delete()
 
 
-def _free_name(wanted: str) -> str:
-    """Return a user name like `wanted` that nobody has."""
-    base = re.sub(r"[^\w.+-]", "", wanted)[:140] or "member"
-    name, n = base, 1
-    while User.objects.filter(username__iexact=name).exists():
-        n += 1
-        name = f"{base}{n}"
-    return name
+def _lock(workspace: Workspace) -> None:
+    """Let nobody else change who belongs to the workspace meanwhile: two Owners may remove each other at once."""
+    Workspace.objects.select_for_update().get(pk=workspace.pk)
 
 
 def _keep_an_owner(workspace: Workspace, user: User) -> None:
-    Workspace.objects.select_for_update().get(pk=workspace.pk)  # two Owners may demote each other at once
     others = workspace.memberships.filter(role=Role.OWNER, user__is_active=True).exclude(user=user)
     if not others.exists():
         raise NotAllowedNow(
             _("%(user)s is the last Owner of %(workspace)s.") % {"user": user.username, "workspace": workspace.name},
             _("Make somebody else an Owner first."),
         )
+
+
+def _forget_invitations_of(user: User, workspace: Workspace) -> None:
+    """End what a former Owner handed out, lest it lets them in again."""
+    Invitation.objects.pending().filter(workspace=workspace, made_by=user).delete()

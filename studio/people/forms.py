@@ -1,16 +1,19 @@
 """What people type about themselves, and about who belongs to a workspace."""
 
+import re
 from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from studio.people.models import User, Workspace
+from studio.people.models import Invitation, User, Workspace
 from studio.people.permissions import Role
 
 
@@ -38,7 +41,7 @@ class ProfileForm(forms.ModelForm[User]):
 
 
 class MemberForm(forms.Form):
-    """Who is to belong to a workspace, and as what: somebody known here, or somebody new."""
+    """Who is to belong to a workspace, and as what: somebody known here, or somebody to invite."""
 
     who = forms.CharField(
         label=gettext_lazy("User name or e-mail address"),
@@ -46,13 +49,13 @@ class MemberForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=Role.choices, initial=Role.DATA_SCIENTIST)
-    create = forms.BooleanField(required=False, widget=forms.HiddenInput)  # yes: make the account
+    invite = forms.BooleanField(required=False, widget=forms.HiddenInput)  # yes: make the link
 
     def __init__(self, workspace: Workspace, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.workspace = workspace
         self.person: User | None = None
-        self.offers_to_create = False
+        self.offers_to_invite = False
 
     def clean_who(self) -> str:
         who = str(self.cleaned_data["who"]).strip()
@@ -64,13 +67,64 @@ class MemberForm(forms.Form):
             raise ValidationError(_("This account is switched off."))
         elif self.workspace.role_of(self.person):
             raise ValidationError(_("%(user)s is a member already.") % {"user": self.person.username})
+        if self.person is None and self.workspace.invitations.pending().filter(who__iexact=who).exists():
+            raise ValidationError(_("%(who)s is invited already: see below.") % {"who": who})
         return who
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if "who" in cleaned and self.person is None and not cleaned.get("create"):
-            self.offers_to_create = True
+        if "who" in cleaned and self.person is None and not cleaned.get("invite"):
+            self.offers_to_invite = True
             raise ValidationError(
                 _("Nobody here is called “%(who)s” yet."), code="unknown", params={"who": cleaned["who"]}
             )
+        return cleaned
+
+
+class NewAccountForm(forms.ModelForm[User]):
+    """What somebody who was invited chooses: a user name and a password."""
+
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=gettext_lazy("At least 8 characters, not a common word."),
+    )
+
+    class Meta:
+        model = User
+        fields = ["username"]
+        labels = {"username": gettext_lazy("User name")}
+        help_texts = {"username": gettext_lazy("Letters, digits and @ . + - _")}
+        widgets = {
+            "username": forms.TextInput(
+                attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+            )
+        }
+
+    def __init__(self, invitation: Invitation, *args: Any, **kwargs: Any) -> None:
+        wanted = re.sub(r"[^\w.+-]", "", invitation.who.partition("@")[0])[:150]
+        super().__init__(*args, **kwargs)
+        self.initial["username"] = wanted
+        self.invitation = invitation
+
+    def clean_username(self) -> str:
+        name = str(self.cleaned_data["username"])
+        taken = Q(username__iexact=name) | Q(email__iexact=name)  # both sign in
+        if User.objects.filter(taken).exists():
+            raise ValidationError(_("Somebody else here has this name. If it is you, sign in instead."))
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        person, email = self.instance, self.invitation.email
+        if not User.objects.filter(email__iexact=email).exists():
+            person.email = email
+        person.username = cleaned.get("username", "")
+        if cleaned.get("password"):
+            try:
+                validate_password(cleaned["password"], person)
+            except ValidationError as exc:
+                self.add_error("password", exc)
         return cleaned

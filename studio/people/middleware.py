@@ -1,14 +1,21 @@
 """Puts the workspace that the URL names on the request, for its members alone, and speaks the person's language."""
 
+import logging
+from collections import OrderedDict
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
+from allauth.account.adapter import get_adapter
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.utils import translation
+from django.utils import timezone, translation
 
 from studio.errors import NotThere
 from studio.middleware import StudioErrors
-from studio.people.models import Membership
+from studio.people.models import BrowserSession, Membership
+
+logger = logging.getLogger(__name__)
 
 
 class WorkspaceInUrl:
@@ -48,3 +55,36 @@ class LanguageOfPerson:
             translation.activate(language)
             request.LANGUAGE_CODE = translation.get_language()
         return self.get_response(request)
+
+
+class WhereSignedIn:
+    """Keep the facts of each session, for the person to see where they are signed in; written every few minutes."""
+
+    EVERY = 120.0  # seconds
+    MOST = 10_000  # sessions remembered by one process
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self.written: OrderedDict[str, float] = OrderedDict()  # session key → when
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        key = request.session.session_key
+        if key and request.user.is_authenticated and monotonic() - self.written.get(key, -self.EVERY) >= self.EVERY:
+            self.write(request, key)
+        return self.get_response(request)
+
+    def write(self, request: HttpRequest, key: str) -> None:
+        facts = {
+            "user": request.user,
+            "address": get_adapter().get_client_ip(request),
+            "agent": request.headers.get("User-Agent", "").replace("\0", "")[:300],
+            "seen_at": timezone.now(),
+        }
+        try:
+            BrowserSession.objects.update_or_create(session_key=key, defaults=facts)
+        except DatabaseError:  # a page that only reads is not held up by who writes
+            logger.warning("Where somebody is signed in was not written down.", exc_info=True)
+        self.written[key] = monotonic()
+        self.written.move_to_end(key)
+        if len(self.written) > self.MOST:
+            self.written.popitem(last=False)

@@ -38,11 +38,10 @@ class User(AbstractUser):
         words = (self.get_full_name() or self.username).replace(".", " ").replace("_", " ").split()
         return "".join(w[0] for w in words[:2]).upper() if len(words) > 1 else self.username[:2].upper()
 
-    def was_invited_here(self, workspace: "Workspace") -> bool:
-        """Say whether the account was made for `workspace` alone and has never been used."""
-        if self.last_login is not None or self.has_usable_password():
-            return False
-        return not self.memberships.exclude(workspace=workspace).exists()
+    @property
+    def group(self) -> str:
+        """Return the name of the channel group that this person's open pages watch."""
+        return f"person.{self.pk}"
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
@@ -116,6 +115,90 @@ class Activity(models.Model):
         return f"{self.actor_name} {self.verb} {self.object_name}"
 
 
+def hash_of(token: str) -> str:
+    """Return what is kept of a token: enough to know it again, and nothing to use."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def pending(self) -> "InvitationQuerySet":
+        """Return those that nobody has accepted, also the ones whose time is over."""
+        return self.filter(used_at=None)
+
+    def of(self, token: str) -> "Invitation | None":
+        """Return the invitation that `token` opens; None when it is unknown, used, revoked or too old."""
+        fresh = self.pending().filter(token_sha256=hash_of(token), expires_at__gt=timezone.now())
+        return fresh.select_related("workspace", "made_by").first()
+
+
+class Invitation(models.Model):
+    """A link by which one person joins a workspace, once. Only a hash of its token is kept."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="invitations")
+    who = models.CharField(max_length=150)  # as the Owner typed it: a name or an e-mail address
+    role = models.CharField(max_length=20, choices=Role)
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    made_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    used_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"invitation of {self.who} to {self.workspace}"
+
+    @property
+    def email(self) -> str:
+        """Return the address it was made for, or nothing when it was made for a name."""
+        return self.who if "@" in self.who else ""
+
+    @property
+    def is_too_old(self) -> bool:
+        return self.expires_at <= timezone.now()
+
+
+# What stands in the header "User-Agent", the most telling first: Edge says it is Chrome, and Chrome that it is Safari.
+BROWSERS = [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")]
+SYSTEMS = [
+    ("Android", "Android"),
+    ("iPhone", "iOS"),
+    ("iPad", "iPadOS"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+]
+
+
+class BrowserSession(models.Model):
+    """Where a person is signed in: the facts of one session, to tell it from the others and to end it."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="browser_sessions")
+    session_key = models.CharField(max_length=40, unique=True)
+    address = models.GenericIPAddressField(null=True)
+    agent = models.CharField(max_length=300, blank=True)  # what the browser says of itself
+    created_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)  # within a few minutes
+
+    class Meta:
+        ordering = ["-seen_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"session of {self.user} at {self.address}"
+
+    @property
+    def device(self) -> str:
+        """Return browser and system as far as the browser tells: "Firefox, Linux"."""
+        browser = next((name for mark, name in BROWSERS if mark in self.agent), "")
+        system = next((name for mark, name in SYSTEMS if mark in self.agent), "")
+        return ", ".join(word for word in (browser, system) if word) or self.agent[:60] or str(_("An unknown device"))
+
+
 class SignInLink(models.Model):
     """A link that signs one person in, once, within its hour. Only a hash of its token is kept."""
 
@@ -131,16 +214,14 @@ class SignInLink(models.Model):
     def issue(cls, user: User, *, hours: int = 1) -> str:
         """Store a link for `user` and return its token, which is never stored."""
         token = secrets.token_urlsafe(32)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        cls.objects.create(user=user, token_sha256=digest, expires_at=timezone.now() + timedelta(hours=hours))
+        cls.objects.create(user=user, token_sha256=hash_of(token), expires_at=timezone.now() + timedelta(hours=hours))
         return token
 
     @classmethod
     def person_of(cls, token: str) -> User | None:
         """Return whom a token would sign in, without using it up; None when it no longer works."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
         fresh = cls.objects.filter(
-            token_sha256=digest, used_at=None, expires_at__gt=timezone.now(), user__is_active=True
+            token_sha256=hash_of(token), used_at=None, expires_at__gt=timezone.now(), user__is_active=True
         )
         link = fresh.select_related("user").first()
         return link.user if link else None
@@ -148,7 +229,7 @@ class SignInLink(models.Model):
     @classmethod
     def redeem(cls, token: str) -> User | None:
         """Use up a token and return its person; None when it is unknown, used or too old."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
+        digest = hash_of(token)
         now = timezone.now()
         fresh = cls.objects.filter(token_sha256=digest, used_at=None, expires_at__gt=now)
         if not fresh.update(used_at=now):

@@ -12,15 +12,17 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studio.errors import NotThere
 from studio.http import StudioRequest
 from studio.people import actions
-from studio.people.forms import MemberForm, ProfileForm
-from studio.people.models import Membership, SignInLink, User
+from studio.people.forms import MemberForm, NewAccountForm, ProfileForm
+from studio.people.models import Invitation, Membership, SignInLink, User
 from studio.people.permissions import TABLE, Right, Role, may, require
+from studio.people.throttle import throttle
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -30,12 +32,40 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """Offer to sign in; only the press of the button uses the link up, so that a preview of it does not."""
+    throttle(request, "open_link")
     person = SignInLink.redeem(token) if request.method == "POST" else SignInLink.person_of(token)
     if person is None or request.method != "POST":
         status = 200 if person else 410
         return render(request, "people/sign_in_by_link.html", {"person": person}, status=status)
     login(request, person, backend=BACKEND)
     return redirect("start" if person.has_usable_password() else "account_set_password")
+
+
+@never_cache
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def join(request: HttpRequest, token: str) -> HttpResponse:
+    """Let somebody who was invited in: with the account they are signed in to, or with a new one."""
+    throttle(request, "open_link")
+    invitation = Invitation.objects.of(token)
+    if invitation is None:
+        return render(request, "people/join.html", {"invitation": None}, status=410)
+    workspace, person = invitation.workspace, request.user
+    facts: dict[str, Any] = {"invitation": invitation, "role": Role(invitation.role).label}
+    if isinstance(person, User):
+        if request.method == "POST":
+            actions.join(invitation, person)
+            messages.success(request, _("Welcome to %(workspace)s.") % {"workspace": workspace.name})
+            return redirect("home", workspace=workspace.name)
+        facts["is_member"] = workspace.role_of(person) is not None
+        return render(request, "people/join.html", facts)
+    form = NewAccountForm(invitation, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        new = form.save(commit=False)
+        actions.join_as_new(invitation, new, form.cleaned_data["password"])
+        login(request, new, backend=BACKEND)
+        return redirect("home", workspace=workspace.name)
+    return render(request, "people/join.html", facts | {"form": form}, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -54,8 +84,24 @@ def profile(request: StudioRequest) -> HttpResponse:
         "form": form,
         "nav": "settings",
         "memberships": request.user.memberships.select_related("workspace").order_by("workspace__name"),
+        "sessions": actions.sessions_of(request.user),
+        "this_session": request.session.session_key,
     }
     return render(request, "people/profile.html", facts, status=422 if form.is_bound else 200)
+
+
+@require_POST
+def end_session(request: StudioRequest) -> HttpResponse:
+    """Sign oneself out elsewhere: of one session (`session=12`), or of every one but this."""
+    chosen, here = request.POST.get("session", ""), request.session.session_key or ""
+    if chosen and not (chosen.isascii() and chosen.isdigit() and len(chosen) < 19):
+        raise NotThere
+    ended = actions.end_sessions(request.user, only=int(chosen) if chosen else None, but=here)
+    if chosen and not ended:
+        raise NotThere
+    said = ngettext("Signed out of %(n)d session.", "Signed out of %(n)d sessions.", ended) % {"n": ended}
+    messages.success(request, said if ended else _("You are signed in nowhere else."))
+    return redirect(reverse("profile") + "#sessions")
 
 
 def _keep_the_frame(request: StudioRequest) -> None:
@@ -100,6 +146,7 @@ def _members(request: StudioRequest, form: MemberForm, status: int = 200, **more
         "nav": "members",
         "form": form,
         "people": people,
+        "invitations": request.workspace.invitations.pending().select_related("made_by"),
         "roles": Role.choices,
         "role_labels": [role.label for role in Role],
         "rights": rights,
@@ -127,7 +174,7 @@ def rights_in_words() -> dict[Right, str]:
 @never_cache
 @require_POST
 def add_member(request: StudioRequest) -> HttpResponse:
-    """Add somebody known here, or make an account and show its link, once."""
+    """Add somebody known here, or make an invitation and show its link, once."""
     require(request.user, Right.ASSIGN_ROLES, request.workspace)
     form = MemberForm(request.workspace, request.POST)
     if not form.is_valid():
@@ -137,18 +184,35 @@ def add_member(request: StudioRequest) -> HttpResponse:
         actions.set_role(request.workspace, form.person, role, by=request.user)
         messages.success(request, _("%(user)s is a member now.") % {"user": form.person.username})
         return redirect("members", workspace=request.workspace.name)
-    person, token = actions.invite(request.workspace, form.cleaned_data["who"], role, by=request.user)
-    return _members(request, MemberForm(request.workspace), link=_address(token), invited=person)
+    invitation, token = actions.invite(request.workspace, form.cleaned_data["who"], role, by=request.user)
+    return _with_link(request, invitation, token)
 
 
-def _address(token: str) -> str:
-    return settings.PUBLIC_URL.rstrip("/") + reverse("sign_in_by_link", args=[token])
+def _with_link(request: StudioRequest, invitation: Invitation, token: str) -> HttpResponse:
+    link = settings.PUBLIC_URL.rstrip("/") + reverse("join", args=[token])
+    return _members(request, MemberForm(request.workspace), link=link, invited=invitation)
+
+
+@never_cache
+@require_POST
+def edit_invitation(request: StudioRequest, pk: int) -> HttpResponse:
+    """Make a new link in place of an invitation's old one (`action=link`), or end it (`action=revoke`)."""
+    require(request.user, Right.ASSIGN_ROLES, request.workspace)
+    invitation = request.workspace.invitations.select_related("workspace").filter(pk=pk).first()
+    if invitation is None:
+        raise NotThere
+    if request.POST.get("action") == "link":
+        return _with_link(request, invitation, actions.invite_again(invitation, by=request.user))
+    if request.POST.get("action") == "revoke":
+        actions.revoke(invitation, by=request.user)
+        messages.success(request, _("The invitation of %(who)s is revoked.") % {"who": invitation.who})
+    return redirect("members", workspace=request.workspace.name)
 
 
 @never_cache
 @require_POST
 def edit_member(request: StudioRequest, pk: int) -> HttpResponse:
-    """Give a member another role, take them out, or make a new link for one who has never signed in."""
+    """Give a member another role, or take them out (`action=remove`)."""
     require(request.user, Right.ASSIGN_ROLES, request.workspace)
     member = Membership.objects.filter(workspace=request.workspace, pk=pk).select_related("user").first()
     if member is None:
@@ -159,9 +223,6 @@ def edit_member(request: StudioRequest, pk: int) -> HttpResponse:
         messages.success(request, _("%(user)s is no longer a member.") % {"user": person.username})
         if person == request.user:
             return redirect("start")
-    elif wanted == "link":
-        token = actions.invite_again(request.workspace, person, by=request.user)
-        return _members(request, MemberForm(request.workspace), link=_address(token), invited=person)
     elif request.POST.get("role") in Role.values:
         role = Role(request.POST["role"])
         actions.set_role(request.workspace, person, role, by=request.user)

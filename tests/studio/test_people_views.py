@@ -1,6 +1,5 @@
 """Pages of people: members, profile, signing in by a link."""
 
-import re
 from datetime import timedelta
 from io import StringIO
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from studio.people.actions import create_workspace, set_role
+from studio.people.actions import create_workspace
 from studio.people.models import Activity, Membership, SignInLink, User
 from studio.people.permissions import TABLE, Right, Role
 
@@ -122,29 +121,9 @@ def test_an_owner_adds_somebody_known_here(as_user, ana, workspace, cleo):
     assert workspace.role_of(cleo) == Role.READER
 
 
-def test_an_unknown_name_makes_an_account_only_when_asked_again(as_user, ana, workspace):
-    client, address = as_user(ana), f"/w/{workspace.name}/members/add/"
-    answer = client.post(address, {"who": "dora@example.org", "role": "Contributor"})
-    assert answer.status_code == 422
-    assert "Make an account for dora@example.org" in answer.text
-    assert User.objects.count() == 1
-    answer = client.post(address, {"who": "dora@example.org", "role": "Contributor", "create": "on"})
-    dora = User.objects.get(username="dora")
-    assert workspace.role_of(dora) == Role.CONTRIBUTOR
-    link = re.search(r"https?://\S+/sign-in/[\w-]+/", answer.text).group()
-    assert "no-store" in answer["Cache-Control"]
-    assert link not in client.get(f"/w/{workspace.name}/members/").text  # shown once
-    assert Client().post(urlsplit(link).path).status_code == 302
-
-
-def test_a_new_account_never_takes_a_name_that_is_taken(as_user, ana, workspace):
-    as_user(ana).post(f"/w/{workspace.name}/members/add/", {"who": "ana@other.org", "role": "Reader", "create": "on"})
-    assert set(User.objects.values_list("username", flat=True)) == {"ana", "ana2"}
-
-
 @pytest.mark.parametrize("who", ["", "no spaces please", "half@", "x" * 200])
 def test_a_name_that_cannot_be_is_refused(as_user, ana, workspace, who):
-    form = {"who": who, "role": "Reader", "create": "on"}
+    form = {"who": who, "role": "Reader", "invite": "on"}
     assert as_user(ana).post(f"/w/{workspace.name}/members/add/", form).status_code == 422
     assert User.objects.count() == 1
 
@@ -201,24 +180,6 @@ def test_a_member_of_another_workspace_is_not_reached(as_user, ana, workspace, c
     answer = as_user(ana).post(f"/w/{workspace.name}/members/{there.pk}/", {"action": "remove"})
     assert answer.status_code == 404
     assert Membership.objects.filter(pk=there.pk).exists()
-
-
-def test_a_new_link_is_only_for_one_who_never_came(as_user, ana, workspace, ben):
-    client = as_user(ana)
-    assert client.post(member_url(workspace, ben), {"action": "link"}).status_code == 409
-    client.post(f"/w/{workspace.name}/members/add/", {"who": "dora", "role": "Reader", "create": "on"})
-    dora = User.objects.get(username="dora")
-    old = SignInLink.objects.get(user=dora)
-    assert "/sign-in/" in client.post(member_url(workspace, dora), {"action": "link"}).text
-    assert not SignInLink.objects.filter(pk=old.pk).exists()
-
-
-def test_an_owner_elsewhere_makes_no_link_for_one_who_was_invited_here(as_user, ana, workspace, cleo):
-    other = create_workspace("elsewhere", cleo)
-    as_user(ana).post(f"/w/{workspace.name}/members/add/", {"who": "dora", "role": "Owner", "create": "on"})
-    dora = User.objects.get(username="dora")
-    set_role(other, dora, Role.READER, by=cleo)
-    assert as_user(cleo).post(member_url(other, dora), {"action": "link"}).status_code == 409
 
 
 def test_one_changes_ones_own_profile(as_user, ana):

@@ -1,7 +1,7 @@
 // The socket that brings a log: it goes on from the page's own byte after every cut, and says how far the page has come.
 const FIRST_WAIT = 100, LONGEST_WAIT = 10_000; // ms before connecting again
 const SAY_EVERY = 512 * 1024; // bytes
-const REMOVED = 4403;
+const LEFT = [4401, 4403]; // signed out, removed
 
 export class LogSocket {
   // `hears` has told(control), came(bytes), state(word) and `end`, the byte to go on from, or null at first.
@@ -35,7 +35,7 @@ export class LogSocket {
     };
     socket.onclose = ({ code }) => {
       if (this.over || this.socket !== socket) return;
-      if (code === REMOVED) {
+      if (LEFT.includes(code)) {
         this.hears.state("removed");
         return;
       }
