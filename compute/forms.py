@@ -104,11 +104,7 @@ class IdentityForm(forms.Form):
         label=gettext_lazy("Resource id of the identity"),
         required=False,
         max_length=500,
-        widget=forms.TextInput(
-            attrs={
-                "placeholder": "/subscriptions/…/userAssignedIdentities/…"
-            }
-        ),
+        widget=forms.TextInput(attrs={"placeholder": "/subscriptions/…/userAssignedIdentities/…"}),
         help_text=gettext_lazy("Exactly one here. A cluster may have several through the SDK or the CLI."),
     )
 

@@ -77,10 +77,9 @@ class ComputeTarget(models.Model):
     min_nodes = models.PositiveIntegerField(default=0)
     max_nodes = models.PositiveIntegerField(default=0)
     idle_seconds = models.PositiveIntegerField(default=120)  # an idle node is released after this
-    identity = models.JSONField(default=dict, blank=True)  # {"type": "SystemAssigned"} | {"type": "UserAssigned", "ids": [...]}
-    provisioning_state = models.CharField(
-        max_length=12, choices=ProvisioningState, default=ProvisioningState.CREATING
-    )
+    # {"type": "SystemAssigned"} | {"type": "UserAssigned", "ids": [...]}
+    identity = models.JSONField(default=dict, blank=True)
+    provisioning_state = models.CharField(max_length=12, choices=ProvisioningState, default=ProvisioningState.CREATING)
     allocation_state = models.CharField(max_length=10, choices=AllocationState, default=AllocationState.STEADY)
     allocation_changed_at = models.DateTimeField(default=timezone.now)
     state_reason = models.CharField(max_length=500, blank=True)  # one sentence; why it is as it is

@@ -216,6 +216,7 @@ def _install(requirements: list[str]) -> None:
 
 def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
     environ = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"}}
+    environ.setdefault("UV_SYSTEM_CERTS", "1")  # as pip does: a company's own certificates are in the system's store
     return subprocess.run(  # noqa: S603
         command,
         env=environ,
