@@ -1,18 +1,55 @@
 """The door for pages and websockets."""
 
+import logging
 import os
+from typing import Any
+from urllib.parse import urlsplit
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.security.websocket import WebsocketDenier
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 pages = get_asgi_application()  # first: it sets Django up
 
+from django.conf import settings  # noqa: E402
+from django.http.request import split_domain_port, validate_host  # noqa: E402
+
 import studio.celery  # noqa: E402, F401  tasks are queued there, not at the queue's own default
 from studio.sockets import sockets  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {"http": pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(sockets)))}
-)
+logger = logging.getLogger(__name__)
+
+
+class FromOurPages:
+    """Let only pages of this studio open a socket: a foreign one would bring its reader's cookies along."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"origin", b"host")}
+        origin, host = headers.get(b"origin", ""), headers.get(b"host", "")
+        if is_ours(origin, host):
+            await self.application(scope, receive, send)
+            return
+        logger.warning("Denied: the socket %s to a page of %r.", scope["path"], origin[:200])
+        denier: Any = WebsocketDenier()
+        await denier(scope, receive, send)
+
+
+def is_ours(origin: str, host: str) -> bool:
+    """Say whether a page of `origin` may open a socket to `host`: the same name and port, or one the settings trust."""
+    try:
+        page = urlsplit(origin)
+    except ValueError:
+        return False
+    if page.scheme not in {"http", "https"} or not page.netloc:
+        return False
+    if page.netloc == urlsplit(settings.PUBLIC_URL).netloc or origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    return page.netloc.lower() == host.lower() and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
+
+
+application = ProtocolTypeRouter({"http": pages, "websocket": FromOurPages(AuthMiddlewareStack(URLRouter(sockets)))})
