@@ -62,6 +62,7 @@ def examine() -> Iterator[Finding]:
 
 
 def database() -> Iterator[Finding]:
+    connection.settings_dict["OPTIONS"].pop("pool", None)  # which would wait, and not say for what
     try:
         connection.ensure_connection()
         plan = MigrationExecutor(connection)

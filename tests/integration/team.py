@@ -70,6 +70,7 @@ class Team:
             "DATABASE_URL": f"postgres://studio@127.0.0.1:{self.postgresql_port}/studio",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}",
             "STUDIO_GRACE_SECONDS": "1",
+            "PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{find_postgresql()}",  # pg_dump
             **more,
         }
 
@@ -119,8 +120,13 @@ class Team:
             )  # fmt: skip
         ready = [f"{home}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.postgresql_port)]
         until(lambda: subprocess.run(ready, check=False).returncode == 0)
-        make = [f"{home}/createdb", "-h", "127.0.0.1", "-p", str(self.postgresql_port), "-U", "studio", "studio"]
-        subprocess.run(make, check=False, stderr=subprocess.DEVNULL)  # it is there after a restart
+        self.make_database("studio")
+
+    def make_database(self, name: str) -> str:
+        """Make an empty database, unless it is there, and return its address."""
+        where = ["-h", "127.0.0.1", "-p", str(self.postgresql_port), "-U", "studio"]
+        subprocess.run([f"{find_postgresql()}/createdb", *where, name], check=False, stderr=subprocess.DEVNULL)
+        return f"postgres://studio@127.0.0.1:{self.postgresql_port}/{name}"
 
     def start_redis(self) -> None:
         folder = self.folder / "redis"

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,25 @@ def test_a_run_lives_through_the_end_of_database_broker_and_workers(team: Team, 
     assert log_of(a, run) == "".join(f"line {n}\n" for n in range(40)) + "done\n"
     again = b.submit("local", "print('on')")
     assert until_final(a, again) == "Completed"
+
+
+def test_a_backup_of_a_team_is_restored_into_another_database(
+    team: Team, people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    a, _b = people
+    run = a.submit("local", "print('kept')")
+    assert until_final(a, run) == "Completed"
+    team.manage("backup", str(tmp_path / "backup.tar.gz"))
+    copy = tmp_path / "copy"
+    other = {"DATABASE_URL": team.make_database("other"), "STUDIO_DATA": str(copy)}
+    said = team.manage("restore", str(tmp_path / "backup.tar.gz"), "--data", str(copy), **other)
+    assert "Restored the studio" in said
+    code = "from runs.models import Run; print(list(Run.objects.order_by('pk').values('run_id', 'status')))"
+    rows = ("shell", "--verbosity=0", "-c", code)
+    assert team.manage(*rows, **other) == team.manage(*rows)
+    run_id = run.strip("/").split("/")[-1]
+    assert (copy / "logs" / "runs" / run_id / "1" / "std_log.txt").read_text() == "kept\n"
+    said = team.manage(
+        "restore", str(tmp_path / "backup.tar.gz"), "--data", str(tmp_path / "new"), check=False, **other
+    )
+    assert "Restored" not in said  # neither the database nor the directory is empty now

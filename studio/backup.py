@@ -1,0 +1,247 @@
+"""A backup of a running studio, and a studio made of it again.
+
+The database is read first, at one moment; what it names lies in the files already, and they only grow. So what the
+backup holds is whole, whatever goes on meanwhile.
+"""
+
+import io
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from django.conf import settings
+from django.db import connection, transaction
+
+VERSION = 1
+SQLITE, POSTGRESQL = "db.sqlite3", "postgresql.dump"
+KEPT_OF_A_RANK = ("outputs", "logs")  # the rest comes from the snapshot again
+
+
+class CannotBackUp(Exception):
+    """It cannot be done here. The message says why and what to do."""
+
+
+@dataclass
+class Content:
+    """What a backup holds, for people."""
+
+    made_at: str = ""
+    files: Counter[str] = field(default_factory=Counter)
+    with_secret: bool = False
+
+
+def folders() -> dict[str, Path]:
+    """Return what is kept beside the database, by its name in a backup."""
+    return {"logs": Path(settings.LOG_DIR), "snapshots": Path(settings.SNAPSHOT_DIR), "jobs": Path(settings.JOB_DIR)}
+
+
+# Making one
+
+
+def back_up(file: Path, *, secrets: bool = True) -> Content:
+    """Write a backup to `file`, which nobody else can read; a half-written one never has that name."""
+    content = Content(made_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    partial = file.with_name(f"{file.name}.partial")
+    with tempfile.TemporaryDirectory(prefix="studio-backup-", dir=file.absolute().parent) as scratch:
+        dump = _dump(Path(scratch))
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as raw:
+                with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=3) as archive:
+                    facts = json.dumps({"version": VERSION, "made_at": content.made_at, "database": dump.name})
+                    info = tarfile.TarInfo("backup.json")
+                    info.size = len(facts)
+                    archive.addfile(info, io.BytesIO(facts.encode()))
+                    _add(archive, dump, dump.name)
+                    key = Path(settings.DATA_DIR) / "secret_key"
+                    if secrets and key.is_file():
+                        content.with_secret = _add(archive, key, "secret_key")
+                    for name, folder in folders().items():
+                        for path in _kept(name, folder):
+                            content.files[name] += _add(archive, path, f"{name}/{path.relative_to(folder)}")
+                raw.flush()
+                os.fsync(raw.fileno())
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return content
+
+
+def _kept(name: str, folder: Path) -> Iterator[Path]:
+    """Yield what is kept of a folder: links are named and not followed."""
+    if not folder.is_dir():
+        return
+    for top, inner, files in os.walk(folder):
+        here = Path(top)
+        depth = len(here.relative_to(folder).parts)
+        if name == "snapshots" and depth == 0:
+            inner[:] = [i for i in inner if i == "blobs"]
+        if name == "jobs" and depth == 2:  # <run>/<attempt>: one that was not started lays its files out again
+            inner[:] = [i for i in inner if i.startswith(("rank-", "control-"))] if "control-0" in inner else []
+        if name == "jobs" and depth == 3 and here.name.startswith("rank-"):
+            inner[:], files = [i for i in inner if i in KEPT_OF_A_RANK], []
+        yield from (here / i for i in inner if (here / i).is_symlink())
+        yield from (here / file for file in files)
+
+
+def _add(archive: tarfile.TarFile, path: Path, name: str) -> bool:
+    """Add a file as long as it is now, or a link; say whether it was there to be added."""
+    try:
+        info = archive.gettarinfo(str(path), name)
+        if not info.isreg():
+            if info.issym():
+                archive.addfile(info)
+            return False
+        with path.open("rb") as file:
+            info.size = os.fstat(file.fileno()).st_size
+            archive.addfile(info, cast(BinaryIO, _Steady(file)))
+    except (
+        FileNotFoundError,
+        PermissionError,
+        AttributeError,
+    ):  # gone meanwhile; or a socket, for which tar has no word
+        return False
+    return True
+
+
+class _Steady:
+    """Reads a file that may shrink meanwhile: what is missing is zeros, so that the archive stays whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def read(self, size: int) -> bytes:
+        return self.file.read(size).ljust(size, b"\0")
+
+
+def _dump(folder: Path) -> Path:
+    """Write the whole database, as it is at one moment, to a file in `folder`."""
+    facts = settings.DATABASES["default"]
+    if facts["ENGINE"].endswith("sqlite3"):
+        if not Path(facts["NAME"]).is_file():
+            raise CannotBackUp(f"There is no studio in {settings.DATA_DIR}: name its directory in STUDIO_DATA.")
+        with closing(sqlite3.connect(facts["NAME"])) as live, closing(sqlite3.connect(folder / SQLITE)) as copy:
+            live.backup(copy)
+        return folder / SQLITE
+    _call("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={folder / POSTGRESQL}")
+    return folder / POSTGRESQL
+
+
+def _call(program: str, *arguments: str) -> None:
+    """Run a program of PostgreSQL's on the studio's database. Raises CannotBackUp with its words."""
+    facts = settings.DATABASES["default"]
+    found = shutil.which(program)
+    if found is None:
+        raise CannotBackUp(f"{program} is not on the path. Install it (on Debian: apt-get install postgresql-client).")
+    names = {"PGHOST": "HOST", "PGPORT": "PORT", "PGUSER": "USER", "PGPASSWORD": "PASSWORD", "PGDATABASE": "NAME"}
+    environ = os.environ | {name: str(facts[key]) for name, key in names.items() if facts.get(key)}
+    if mode := facts.get("OPTIONS", {}).get("sslmode"):
+        environ["PGSSLMODE"] = str(mode)
+    done = subprocess.run([found, *arguments], env=environ, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise CannotBackUp(f"{program} failed: {done.stderr.strip()[-1000:]}")
+
+
+# Making a studio of one
+
+
+def restore(file: Path) -> Content:
+    """Lay a backup out in the data directory of this process's settings, which is empty; the studio is not running."""
+    data = Path(settings.DATA_DIR)
+    for folder in (data, *folders().values()):
+        if folder.exists() and any(folder.iterdir()):
+            raise CannotBackUp(f"{folder} is not empty: a backup is restored where nothing is. Name another directory.")
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data.chmod(0o700)
+    content = Content()
+    try:
+        with tarfile.open(file, "r:gz") as archive:
+            first = archive.next()
+            said = archive.extractfile(first) if first is not None and first.name == "backup.json" else None
+            if said is None:
+                raise CannotBackUp(f"{file} is no backup of a studio.")
+            facts = json.load(said)
+            if facts["version"] != VERSION:
+                raise CannotBackUp(f"{file} was made by a newer studio (version {facts['version']}): update this one.")
+            content.made_at = facts["made_at"]
+            _expect(facts["database"])
+            for member in archive:
+                _lay_out(archive, member, data, content)
+    except (tarfile.TarError, EOFError, OSError) as exc:
+        raise CannotBackUp(f"{file} cannot be read: {exc}. Nothing of {data} is to be used; try another copy.") from exc
+    if facts["database"] == POSTGRESQL:
+        dump = data / POSTGRESQL
+        arguments = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
+        _call("pg_restore", *arguments, f"--dbname={settings.DATABASES['default']['NAME']}", str(dump))
+        dump.unlink()
+    return content
+
+
+def _expect(database: str) -> None:
+    """Refuse a backup of the other shape, and a database that holds something already."""
+    is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+    if is_sqlite != (database == SQLITE):
+        mend = "name an empty PostgreSQL database in" if is_sqlite else "unset"
+        raise CannotBackUp(f"The backup holds a database of the other kind: {mend} DATABASE_URL.")
+    if not is_sqlite and connection.introspection.table_names():
+        raise CannotBackUp("The database that DATABASE_URL names is not empty: make a new one.")
+
+
+def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, data: Path, content: Content) -> None:
+    """Put one file of a backup in its place; what leads out of it is left."""
+    top, _slash, rest = member.name.partition("/")
+    if not rest:
+        if member.isreg() and top in {SQLITE, POSTGRESQL, "secret_key"}:
+            archive.extract(member, data, filter="data")
+            (data / top).chmod(0o600)
+            content.with_secret |= top == "secret_key"
+        return
+    home = folders().get(top)
+    if home is None:
+        return
+    inner = member.replace(name=rest, deep=False)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        archive.extract(inner, home, filter="data")
+    except tarfile.FilterError:
+        return
+    content.files[top] += inner.isreg()
+
+
+@transaction.atomic
+def settle(made_at: str) -> int:
+    """Let a restored studio begin where it can: what ran then is lost, what waited waits. Return how many were lost.
+
+    Processes belong to the studio that was backed up, which may be running: they are neither followed nor ended here.
+    """
+    from compute.models import Environment, EnvironmentState, Job, Node
+    from compute.states import EndReason, JobState
+
+    when = datetime.fromisoformat(made_at)
+    ran = Job.objects.filter(state__in=[JobState.STARTING, JobState.RUNNING, JobState.ENDING])
+    lost = ran.update(
+        state=JobState.ENDED,
+        end_reason=EndReason.LOST,
+        end_detail=f"It ran when the backup of {made_at} was made, and the studio was restored from that.",
+        ended_at=when,
+        handle={},
+    )
+    Node.objects.all().delete()
+    Job.objects.filter(state=JobState.WAITING).update(state=JobState.PREPARING)  # its files are laid out again
+    for environment in Environment.objects.filter(state__in=[EnvironmentState.READY, EnvironmentState.BUILDING]):
+        wanted = environment.jobs.filter(state=JobState.PREPARING).exists()
+        environment.state = EnvironmentState.BUILDING if wanted else EnvironmentState.EVICTED
+        environment.attempt, environment.handle = environment.attempt + wanted, {}
+        environment.save()
+    return lost

@@ -1,0 +1,42 @@
+"""`manage.py backup FILE.tar.gz`: everything that cannot be made again, of a studio that may be running."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from studio.backup import CannotBackUp, back_up
+
+
+class Command(BaseCommand):
+    help = "Back the studio up into one file, while it runs: database, logs, files of runs, outputs, and its key."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE.tar.gz")
+        parser.add_argument("--without-secrets", action="store_true", help="leave secret_key out")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        file: Path = options["file"]
+        began = time.monotonic()
+        try:
+            content = back_up(file, secrets=not options["without_secrets"])
+        except (CannotBackUp, OSError) as exc:
+            raise CommandError(str(exc)) from exc
+        parts = ", ".join(f"{count} files of {name}" for name, count in content.files.items())
+        size = file.stat().st_size
+        self.stdout.write(
+            f"{file}: the database{', ' if parts else ''}{parts}; "
+            f"{size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s."
+        )
+        if content.with_secret:
+            self.stdout.write(
+                "It holds the key that signs sessions and opens sealed secrets: keep it as you keep that."
+            )
+        else:
+            self.stdout.write("It holds no key: keep SECRET_KEY and SEAL_KEYS beside it, or sealed secrets are lost.")
+        self.stdout.write(f"Restore it: python3 manage.py restore {file.name} --data DIR")
+        if settings.SEAL_KEYS:
+            self.stdout.write("SEAL_KEYS are in the environment alone: keep them too.")
