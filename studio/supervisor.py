@@ -165,7 +165,7 @@ class Supervisor:
         how = f"signal {-child.code}" if child.code and child.code < 0 else f"code {child.code}"
         when = f"in {pause:.0f} s" if pause else "now"
         say(f"! {child.name} ended with {how}; it is started again {when} (its log: {child.log})")
-        if child.quick_ends >= 2:
+        if child.quick_ends == 2:  # the later ones only repeat it
             for line in last_lines(child):
                 say(f"  {child.name} | {line}")
 
