@@ -31,6 +31,7 @@ class Entry:
     open: Callable[[], AbstractContextManager[BinaryIO]]
     executable: bool = False
     trouble: str = ""  # why it cannot be kept, should the ignore file not leave it out
+    sha256: str = ""  # as declared by a browser that has not sent it yet
 
 
 # Names

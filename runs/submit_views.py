@@ -18,7 +18,7 @@ from compute.drivers import driver_class, kinds_with
 from compute.drivers.base import Executes, Queues
 from compute.models import ComputeTarget, Job
 from compute.states import JobState
-from runs import actions, snapshots
+from runs import actions, snapshots, uploads
 from runs.configuration import DEFAULT_MAX_SECONDS
 from runs.detail_views import run_of
 from runs.forms import SubmitForm, initial_like, likeliest_script, span_of
@@ -144,6 +144,8 @@ def _snapshot(request: StudioRequest, form: SubmitForm) -> tuple[Snapshot, dict[
         return form.like.snapshot, kept
     if source == "paste":
         return snapshots.from_text(request.workspace, form.cleaned_data["code_name"], form.cleaned_data["code"])
+    if upload_id := request.POST.get("upload"):
+        return uploads.find(request.workspace, request.user, upload_id).finish(request.workspace)
     if archive := request.FILES.get("archive"):
         return snapshots.from_zip(request.workspace, cast(BinaryIO, archive.file))
     files, paths = request.FILES.getlist("files"), request.POST.getlist("paths")

@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from runs import detail_views, experiment_views, list_views, log_views, submit_views
+from runs import detail_views, experiment_views, list_views, log_views, submit_views, upload_views
 
 app_name = "runs"
 urlpatterns = [
     path("submit/", submit_views.submit, name="submit"),  # ?target=…&experiment=…&like=<run_id>
     path("submit/check/", submit_views.check, name="submit_check"),
+    path("uploads/", upload_views.begin, name="begin_upload"),
+    path("uploads/<str:upload_id>/", upload_views.upload, name="upload"),  # ?offset= for a piece
     path("runs/", list_views.run_list, name="list"),
     path("runs/archive/", list_views.archive_runs, name="archive_many"),
     path("runs/cancel/", list_views.cancel_runs, name="cancel_many"),

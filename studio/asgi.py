@@ -17,6 +17,7 @@ from django.conf import settings  # noqa: E402
 from django.http.request import split_domain_port, validate_host  # noqa: E402
 
 import studio.celery  # noqa: E402, F401  tasks are queued there, not at the queue's own default
+from studio.bodies import LimitedBodies  # noqa: E402
 from studio.sockets import sockets  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -52,4 +53,6 @@ def is_ours(origin: str, host: str) -> bool:
     return page.netloc.lower() == host.lower() and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
 
 
-application = ProtocolTypeRouter({"http": pages, "websocket": FromOurPages(AuthMiddlewareStack(URLRouter(sockets)))})
+application = ProtocolTypeRouter(
+    {"http": LimitedBodies(pages), "websocket": FromOurPages(AuthMiddlewareStack(URLRouter(sockets)))}
+)

@@ -1,5 +1,6 @@
 // form[data-submit]: shows what belongs to each choice, and sends the form with its files so that they stay chosen
 // when something has to be mended; errors appear by their fields.
+import { Refused, Unreadable, canHash, sendFiles } from "./send.js";
 import { chosenFiles, offer, size } from "./upload.js";
 
 function choose(form) {
@@ -58,31 +59,58 @@ function busy(form, on) {
   form.querySelector("[data-abort]").hidden = !on;
 }
 
-function send(form) {
-  const body = new FormData(form);
-  for (const name of ["files", "folder", "archive"]) body.delete(name);
-  if (body.get("source") === "upload") {
-    const { archive, files = [], problem } = chosenFiles(form);
-    if (problem) return showErrors(form, { files: [{ message: problem }] });
-    if (archive) body.append("archive", archive, archive.name);
-    for (const { file, path } of files) {
-      body.append("files", file, file.name);
-      body.append("paths", path);
-    }
-  }
-  const request = new XMLHttpRequest();
+// The bar and its words: how many bytes of how many, and of what.
+function teller(form) {
   const bar = form.querySelector("[data-progress] progress");
   const words = form.querySelector("[data-progress-said]");
+  return (phase, done, all) => {
+    bar.value = all ? (100 * done) / all : 0;
+    words.textContent = words.dataset[`${phase}Said`].replace("{done}", size(done)).replace("{all}", size(all));
+  };
+}
+
+async function send(form) {
+  const body = new FormData(form);
+  const token = body.get("csrfmiddlewaretoken");
+  const stopping = new AbortController();
+  const told = teller(form);
+  for (const name of ["files", "folder", "archive"]) body.delete(name);
+  const { archive, files = [], facts = [], texts = [], problem } = body.get("source") === "upload" ? chosenFiles(form) : {};
+  if (problem) return showErrors(form, { files: [{ message: problem }] });
+  form.querySelector("[data-abort]").onclick = () => stopping.abort();
+  problems(form, "");
+  told("sending", 0, 0);
+  busy(form, true);
+  try {
+    if (archive) body.append("archive", archive, archive.name);
+    else if (files.length && canHash()) {
+      body.append("upload", await sendFiles({ address: form.dataset.uploads, token, files, texts, told, signal: stopping.signal }));
+    } else {
+      for (const { file, path } of [...files, ...facts]) {
+        body.append("files", file, file.name);
+        body.append("paths", path);
+      }
+    }
+  } catch (failure) {
+    busy(form, false);
+    if (stopping.signal.aborted) return;
+    if (failure instanceof Refused && failure.errors) showErrors(form, failure.errors);
+    else if (failure instanceof Unreadable) {
+      showErrors(form, { files: [{ message: form.dataset.unreadableSaid.replace("{path}", failure.path) }] });
+    } else problems(form, form.dataset.failedSaid);
+    return;
+  }
+  post(form, body, token, told, stopping.signal);
+}
+
+// Send the form itself, with whatever files it carries.
+function post(form, body, token, told, signal) {
+  const request = new XMLHttpRequest();
   request.open("POST", form.action);
   request.setRequestHeader("Accept", "application/json");
-  request.setRequestHeader("X-CSRFToken", body.get("csrfmiddlewaretoken"));
+  request.setRequestHeader("X-CSRFToken", token);
   request.responseType = "json";
-  request.upload.onprogress = (event) => {
-    bar.value = event.total ? (100 * event.loaded) / event.total : 0;
-    words.textContent = event.loaded < event.total
-      ? words.dataset.sendingSaid.replace("{done}", size(event.loaded)).replace("{all}", size(event.total))
-      : words.dataset.storingSaid;
-  };
+  request.upload.onprogress = (event) => told(event.loaded < event.total ? "sending" : "storing", event.loaded, event.total);
   request.onload = () => {
     const answer = request.response;
     if (request.status === 201 && answer?.location) {
@@ -98,11 +126,7 @@ function send(form) {
     problems(form, form.dataset.failedSaid);
   };
   request.onabort = () => busy(form, false);
-  form.querySelector("[data-abort]").onclick = () => request.abort();
-  problems(form, "");
-  bar.value = 0;
-  words.textContent = "";
-  busy(form, true);
+  signal.addEventListener("abort", () => request.abort());
   request.send(body);
 }
 

@@ -1,5 +1,6 @@
 // [data-upload]: files by drop or by choice, listed before they are sent. What form[data-submit] sends is read by submit.js
-// with `chosenFiles(form)`: {archive} or {files: [{file, path}]}.
+// with `chosenFiles(form)`: {archive} or {files: [{file, path}], texts: [{file, path}]}; `texts` are what the studio reads
+// before anything is sent: git's own files and the ignore file.
 import { ignorer } from "./ignore.js";
 
 const KEPT_OF_GIT = /(^|\/)\.git\/(HEAD|config|packed-refs|refs\/heads\/.+)$/; // from which the server reads branch and commit
@@ -11,9 +12,11 @@ const chosen = new WeakMap(); // form → {archive?, files?}
 
 export const chosenFiles = (form) => chosen.get(form) ?? {};
 
+const written = new Intl.NumberFormat(document.documentElement.lang || "en", { maximumFractionDigits: 1 });
+
 export function size(bytes) {
   for (const [unit, one] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
-    if (bytes >= one) return `${bytes / one >= 100 ? Math.round(bytes / one) : (bytes / one).toFixed(1).replace(/\.0$/, "")} ${unit}`;
+    if (bytes >= one) return `${written.format(bytes / one >= 100 ? Math.round(bytes / one) : bytes / one)} ${unit}`;
   }
   return `${bytes} B`;
 }
@@ -58,7 +61,8 @@ async function take(area, entries) {
   let problem = "";
   if (kept.length > mostFiles) problem = say(area.dataset.tooManySaid, { n: kept.length, most: mostFiles });
   else if (bytes > mostBytes) problem = say(area.dataset.tooLargeSaid, { size: size(bytes), most: form.dataset.mostSaid });
-  chosen.set(form, { files: [...kept.map(({ file, full }) => ({ file, path: full })), ...facts], problem });
+  const texts = [...facts, ...[".amlignore", ".gitignore"].map((name) => named.get(name)).filter(Boolean)];
+  chosen.set(form, { files: kept.map(({ file, full }) => ({ file, path: full })), facts, texts, problem });
   show(area, { kept, out, problem, bytes });
   offer(form, kept.map(({ path }) => path));
   const requirements = named.get("requirements.txt");
