@@ -62,7 +62,10 @@ def walls(paths: Iterable[str], hidden: Iterable[str], user: int) -> dict[str, l
 
 
 def _is_open(folder: str, user: int) -> bool:
-    facts = os.stat(folder)  # noqa: PTH116
+    try:
+        facts = os.stat(folder)  # noqa: PTH116
+    except FileNotFoundError:
+        return True  # made later, as open as it is to be
     return bool(facts.st_mode & 0o001 or (facts.st_uid == user and facts.st_mode & 0o100))
 
 

@@ -55,12 +55,31 @@ def means() -> Means:
 
 def user_of(job: Job) -> int | None:
     """Return the number of the user a job runs as, which no other job has; None: the studio's own."""
-    return settings.RUN_USERS_FROM + USERS_EACH + job.pk % USERS_EACH if means().users else None
+    python = Path(str(job.spec.get("interpreter") or host_python()))
+    if not _can_be_apart([Path(settings.JOB_DIR) / job.run_id, *_needed_by(python)]):
+        return None
+    return int(settings.RUN_USERS_FROM + USERS_EACH + job.pk % USERS_EACH)
 
 
 def user_of_builds() -> int | None:
     """Return the number of the user that builds environments, one for all: they share what was downloaded."""
-    return int(settings.RUN_USERS_FROM) if means().users else None
+    folder = Path(settings.ENVIRONMENT_DIR) / "builds"
+    here = Path(confinement.__file__).absolute()
+    return int(settings.RUN_USERS_FROM) if _can_be_apart([folder, here, *_needed_by(host_python())]) else None
+
+
+def host_python() -> Path:
+    """Return the Python that the studio's own environment was made from."""
+    return Path(os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable))
+
+
+def _can_be_apart(needed: Iterable[Path]) -> bool:
+    """Say whether another user gets to `needed`: with mounts of its own always, else where no folder is closed."""
+    have = means()
+    if not have.users or have.mounts:
+        return have.users
+    _open_ways()
+    return not confinement.walls(_real(needed), [], int(settings.RUN_USERS_FROM))
 
 
 def of_job(job: Job, python: Path, *, gpus: bool = False) -> Confinement:
@@ -80,10 +99,6 @@ def _confinement(
 ) -> Confinement:
     have = means()
     mine, needed = _real(own), _real(read)
-    if user is not None and not have.mounts:
-        _open_ways()
-        if confinement.walls([*mine, *needed], [], user):
-            user = None  # its interpreter lies where no other user gets to; `what_holds` says so
     disks = [Path(one.path) for one in os.scandir("/dev") if stat.S_ISBLK(one.stat(follow_symlinks=False).st_mode)]
     return Confinement(
         user=user,
@@ -191,8 +206,7 @@ def _open_ways() -> None:
 def what_holds() -> list[Fact]:
     """Return what keeps runs apart on this machine, one fact each, for people."""
     have = means()
-    python = Path(os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable))
-    own_user = have.users and (have.mounts or not confinement.walls(_real(_needed_by(python)), [], 0))
+    own_user = _can_be_apart([Path(settings.JOB_DIR) / "run", *_needed_by(host_python())])
     by_landlock = _("Landlock, version %(n)d") % {"n": have.landlock}
     ways = [_("a user of its own")] if own_user else []
     ways += [_("mounts of its own")] if own_user and have.mounts else []

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from compute import environments, launch, logs
+from compute import disk, environments, launch, logs
 from compute.drivers.base import Executes, JobReport, Phase, Queues
 from compute.models import EnvironmentState, Job
 from compute.states import EndReason, JobState, NodeState
@@ -35,13 +35,28 @@ def enqueue(job: Job) -> None:
         if environment.state != EnvironmentState.READY:
             end_unstarted(job, EndReason.ENVIRONMENT, environment.reason)
             return
-    if isinstance(job.target.driver, Queues):
+    queues = isinstance(job.target.driver, Queues)
+    full = "" if queues else disk.why_full()
+    if queues or full:
         with transaction.atomic():
-            if job.move(JobState.WAITING, wait_reason=""):
+            if job.move(JobState.WAITING, wait_reason=full):
                 tell(job)
         return
+    _start_without_queue(job)
+
+
+def start_when_room(job: Job) -> None:
+    """Start a job that waits for nothing but room on the disk, once there is some."""
+    full = disk.why_full()
+    if not full:
+        _start_without_queue(job)
+    elif full != job.wait_reason and Job.objects.filter(pk=job.pk, state=job.state).update(wait_reason=full):
+        tell(job)
+
+
+def _start_without_queue(job: Job) -> None:
     with transaction.atomic():
-        won = job.move(JobState.STARTING)
+        won = job.move(JobState.STARTING, wait_reason="")
     if won:
         start(job)
 

@@ -15,7 +15,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from compute import jobs, launch, reasons, sizes
+from compute import disk, jobs, launch, reasons, sizes
 from compute.drivers import kinds_with
 from compute.drivers.base import Provisions, Queues
 from compute.engines import embedded, plan
@@ -35,6 +35,7 @@ class World:
     targets: dict[int, ComputeTarget]
     nodes: dict[int, Node]
     jobs: dict[int, Job]  # those that wait, ready or not
+    full: str = ""  # why none of them can start now, whatever nodes there are
 
 
 @dataclass
@@ -136,7 +137,7 @@ def _read(host: Host) -> World:
     found = {j.pk: j for j in waiting.in_order()}
     for job in found.values():
         job.target = targets[job.target_id]
-    return World(host, targets, nodes, found)
+    return World(host, targets, nodes, found, disk.why_full() if found else "")
 
 
 def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> plan.ClusterView:
@@ -177,7 +178,7 @@ def _plan(world: World) -> plan.Plan:
                 priority=j.priority,
                 order=j.enqueued_at.timestamp(),
             )
-            for j in world.jobs.values()
+            for j in ({} if world.full else world.jobs).values()
         ],
         timezone.now().timestamp(),
     )
@@ -303,9 +304,12 @@ def _note_scaling(target: ComputeTarget, before: int, after: int, cause: str, to
 def _store_waits(world: World, decided: plan.Plan) -> None:
     """Store why each job waits, and tell when that changed."""
     named = world.jobs | {n.job.pk: n.job for n in world.nodes.values() if n.job}
-    for pk, wait in decided.waits.items():
-        job = world.jobs[pk]
-        reason = reasons.why_it_waits(wait, job, jobs=named, targets=world.targets)[:500]
+    told = {
+        pk: reasons.why_it_waits(wait, world.jobs[pk], jobs=named, targets=world.targets)
+        for pk, wait in decided.waits.items()
+    }
+    for pk, reason in (dict.fromkeys(world.jobs, world.full) if world.full else told).items():
+        job, reason = world.jobs[pk], reason[:500]
         if job.wait_reason != reason and Job.objects.filter(pk=pk, state=job.state).update(wait_reason=reason):
             job.wait_reason = reason
             if job.state == JobState.WAITING:

@@ -9,6 +9,8 @@ from celery.signals import worker_ready
 from django.utils import timezone
 
 from compute import actions, environments, jobs, scheduling
+from compute.drivers import kinds_with
+from compute.drivers.base import Queues
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
 from compute.states import EndReason, JobState
 from compute.watch import watcher
@@ -100,6 +102,9 @@ def reconcile() -> None:
         state=JobState.PREPARING, environment__state__in=[EnvironmentState.READY, EnvironmentState.FAILED]
     ):
         advance(job)
+    for job in active.filter(state=JobState.WAITING).exclude(target__kind__in=kinds_with(Queues)):
+        jobs.start_when_room(job)
+        watch_job(job)
     scheduling.settle()
     schedule()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Subquery, TextField, Value, When
 from django.db.models.fields.json import KT
@@ -16,7 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
-from compute import listing
+from compute import disk, listing
 from compute.models import ComputeTarget
 from runs.models import Experiment, Run
 from runs.states import FINAL, WAITING, RunStatus
@@ -158,6 +159,8 @@ def home(request: StudioRequest) -> HttpResponse:
         facts["work"] = Work.of(space)
     if part != "work":
         facts["rows"] = compute_rows(space)
+    if part is None:
+        facts |= {"free_bytes": disk.free_bytes(), "floor_bytes": settings.DISK_FLOOR_BYTES}
     if part is None and not facts["work"].has_success:
         facts["has_cluster"] = ComputeTarget.objects.existing().filter(workspace=space).exclude(kind="local").exists()
     template = {"work": "_home_work.html", "compute": "_home_compute.html"}.get(part or "", "home.html")

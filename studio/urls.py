@@ -2,10 +2,9 @@
 
 from django.urls import include, path
 
-from studio import shell
+from studio import settings_page, shell
 from studio.people import views as people
 
-handler400 = "studio.bodies.bad_request"
 handler429 = "studio.people.throttle.handler429"  # asked by the accounts library
 urlpatterns = [
     path("", shell.start, name="start"),
@@ -16,6 +15,7 @@ urlpatterns = [
     path("profile/", people.profile, name="profile"),
     path("profile/sessions/", people.end_session, name="end_session"),
     path("w/<str:workspace>/", shell.home, name="home"),
+    path("w/<str:workspace>/settings/", settings_page.settings_page, name="settings"),
     path("w/<str:workspace>/search/", shell.search, name="search"),
     path("w/<str:workspace>/members/", people.members, name="members"),
     path("w/<str:workspace>/members/add/", people.add_member, name="add_member"),

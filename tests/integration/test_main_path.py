@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compute import logs
+from compute import disk, logs
 from compute.actions import create_cluster, delete_target, ensure_local, preempt_node, resize_target
 from compute.models import ComputeTarget, Job, Node, ScalingEvent
 from compute.states import AllocationState, JobState, NodeState
@@ -271,3 +271,16 @@ def test_a_resubmitted_run_has_the_same_files(
     assert again.snapshot_id == run.snapshot_id
     assert again.number == run.number + 1
     assert log_of(again) == "again\n"
+
+
+@pytest.mark.parametrize("on", ["cluster", "local"])
+def test_below_the_floor_of_free_disk_a_run_waits_and_says_why(
+    on: str, cluster: ComputeTarget, workspace: Workspace, submit: Submit, worker: Worker, settings: Any
+) -> None:
+    settings.DISK_FLOOR_BYTES = disk.free_bytes() * 2
+    run = submit(cluster if on == "cluster" else ensure_local(workspace), "print('at last')")
+    worker.until(lambda: status(run) == RunStatus.QUEUED and "less than the floor" in run.reason)
+    assert not cluster.nodes.exists()
+    settings.DISK_FLOOR_BYTES = 0
+    worker.until(lambda: status(run).is_final)
+    assert (run.status, log_of(run)) == (RunStatus.COMPLETED, "at last\n"), run.reason

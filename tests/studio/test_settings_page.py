@@ -1,0 +1,72 @@
+"""The studio's own page: for every member, with live facts, and with nothing that a Reader must not see."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+
+from compute import disk
+from compute.engines import embedded
+from studio.people.models import User
+from studio.people.permissions import Role
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def page(member: Callable[[str, Role], User], client: Client) -> Callable[[], str]:
+    """Return the page as a Reader sees it."""
+    client.force_login(member("rita", Role.READER))
+
+    def look() -> str:
+        answer = client.get(reverse("settings", args=["vision-team"]))
+        assert answer.status_code == 200
+        return answer.content.decode()
+
+    return look
+
+
+def test_a_reader_sees_parts_machine_limits_and_what_holds(page: Callable[[], str]) -> None:
+    host = embedded.this_host()
+    cache.set("studio.tick", __import__("time").time())
+    text = page()
+    for words in ("Database", "Worker", "was heard 0 s ago", f"Machine {host.name}", "read each other", "Version 0."):
+        assert words in text
+    assert "20.0 GB" in text or "20 GB" in text
+
+
+def test_it_names_no_path_and_no_secret(page: Callable[[], str], settings: Any) -> None:
+    text = page()
+    for hidden in (settings.DATA_DIR, settings.JOB_DIR, Path(settings.BASE_DIR), settings.SECRET_KEY):
+        assert str(hidden) not in text
+
+
+def test_a_stranger_gets_nothing(workspace: object, client: Client) -> None:
+    client.force_login(User.objects.create_user("cleo"))
+    assert client.get(reverse("settings", args=["vision-team"])).status_code == 404
+
+
+def test_a_clock_that_went_silent_and_a_broker_that_is_gone_are_said(
+    page: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.delete("studio.tick")
+    assert "was not heard yet" in page()
+
+    def gone(*_: object) -> None:
+        raise redis.ConnectionError("gone")
+
+    monkeypatch.setattr("studio.settings_page.cache.get", gone)
+    assert "cannot be reached" in page()
+
+
+def test_a_full_disk_is_said_in_amber_on_home_and_here(page: Callable[[], str], client: Client, settings: Any) -> None:
+    settings.DISK_FLOOR_BYTES = 0
+    assert "less than the floor" not in page()
+    settings.DISK_FLOOR_BYTES = disk.free_bytes() * 2
+    assert "less than the floor" in page()
+    assert "less than the floor" in client.get(reverse("home", args=["vision-team"])).content.decode()
