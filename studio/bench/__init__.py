@@ -59,11 +59,18 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if unknown := [key for key in options.keys if key not in KEYS]:
         parser.error(f"there is no key {', '.join(unknown)}; the keys are {', '.join(KEYS)}")
-    bench, figures = Bench(), dict[str, dict[str, Any]]()
+    bench, figures, failed = Bench(), dict[str, dict[str, Any]](), False
     print(f"{'key':<28} {'value':>8} {'goal':>8}  {'n':>4}  spread (smallest, median, largest)")
     try:
         for key in options.keys or KEYS:
-            samples: Samples = import_module(f"studio.bench.{key}").measure(bench)
+            try:
+                samples: Samples = import_module(f"studio.bench.{key}").measure(bench)
+            except CannotTest:
+                raise
+            except Exception as problem:  # the others are still worth their time
+                failed = True
+                print(f"{key:<28} could not be measured: {problem}", flush=True)
+                continue
             figures[key] = figure(KEYS[key], samples)
             show(key, figures[key], samples)
     except CannotTest as problem:
@@ -75,7 +82,7 @@ def main(arguments: list[str]) -> int:
         bench.close()
         if options.json:
             options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    return int(failed)
 
 
 def figure(key: Key, samples: Samples) -> dict[str, Any]:

@@ -36,3 +36,17 @@ def test_the_figures_are_written_as_one_object(tmp_path: Path, monkeypatch: pyte
     file = tmp_path / "figures.json"
     assert bench.main(["first_line_warm_s", "--json", str(file)]) == 0
     assert json.loads(file.read_text())["first_line_warm_s"]["value"] == 0.2
+
+
+def test_a_key_that_fails_leaves_the_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(bench: object) -> Samples:
+        raise RuntimeError("no cluster")
+
+    monkeypatch.setattr("studio.bench.first_line_warm_s.measure", fail)
+    monkeypatch.setattr("studio.bench.first_line_cold_s.measure", lambda bench: Samples([0.2]))
+    assert bench.main(["first_line_warm_s", "first_line_cold_s"]) == 1
+    said = capsys.readouterr().out
+    assert "could not be measured: no cluster" in said
+    assert "first_line_cold_s             0.200 s" in said
