@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 
@@ -28,7 +29,10 @@ class Stream:
 
 
 def path(key: str) -> Path:
-    """Return the file that holds the log, its folder made, for a process to write to. Raises ValueError for a bad key."""
+    """Return the file that holds the log, its folder made, for a process to write to.
+
+    Raises ValueError for a bad key.
+    """
     file = _file(key)
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
@@ -57,7 +61,7 @@ def add(key: str, data: bytes) -> int:
 def read(key: str, offset: int, size: int) -> bytes:
     """Return at most `size` bytes from `offset` on; none when the log ends before, or does not exist yet."""
     try:
-        descriptor = os.open(_file(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = _open(key)
     except OSError:
         return b""
     try:
@@ -68,12 +72,40 @@ def read(key: str, offset: int, size: int) -> bytes:
         os.close(descriptor)
 
 
+def opened(key: str) -> BinaryIO:
+    """Return the log as an open file, for a program that reads it; an empty one when the log does not exist."""
+    try:
+        return os.fdopen(_open(key), "rb", buffering=0)
+    except OSError:  # a folder, too
+        return open(os.devnull, "rb", buffering=0)  # noqa: PTH123
+
+
 def size(key: str) -> int:
     """Return how many bytes the log holds; 0 when it does not exist yet."""
     try:
         return os.stat(_file(key), follow_symlinks=False).st_size  # noqa: PTH116  half the cost of Path.stat
     except OSError:
         return 0
+
+
+def hole(key: str) -> tuple[int, int] | None:
+    """Return from where to where a log's middle was left out (it reads as zeros); None for one that is whole.
+
+    The file itself says so: what keeps a log below LOG_BYTES takes the middle from the disk, see compute.shepherd.
+    """
+    if size(key) <= settings.LOG_BYTES:
+        return None
+    try:
+        descriptor = os.open(_file(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        start = os.lseek(descriptor, 0, os.SEEK_HOLE)
+        return start, os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError:  # no data after it: that is the log's end, and no hole
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def streams(prefix: str) -> list[Stream]:
@@ -86,18 +118,16 @@ def streams(prefix: str) -> list[Stream]:
 
 
 @lru_cache(maxsize=256)
-def lines_before(key: str, offset: int) -> int:
-    """Return how many lines end before byte `offset`, which exists already; 1 GB takes about a second."""
-    return sum(read(key, at, min(PIECE, offset - at)).count(b"\n") for at in range(0, offset, PIECE))
-
-
-@lru_cache(maxsize=256)
 def sha256(key: str, up_to: int) -> str:
     """Return the SHA-256 of the first `up_to` bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
     for at in range(0, up_to, PIECE):
         digest.update(read(key, at, min(PIECE, up_to - at)))
     return digest.hexdigest()
+
+
+def _open(key: str) -> int:
+    return os.open(_file(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _file(key: str) -> Path:

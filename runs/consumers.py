@@ -3,8 +3,12 @@
 Binary frames carry the log and nothing else: each continues where the last one ended. Text frames are JSON and
 carry what is said about it:
 
-- {"from": 0, "size": 1200, "ended": false, "lines_before": 0}: the next byte sent is number `from`. Sent first,
-  and again when the log was cut shorter than what was sent. `lines_before` null: it follows once counted.
+- {"from": 0, "size": 1200, "ended": false}: the next byte sent is number `from`. Sent first, and again when the log
+  was cut shorter than what was sent.
+- {"of": 3145728, "counts": [0, 9000, …]}: how many lines end before each multiple of `log_index.BLOCK` up to `of`,
+  where a log began that is not sent from its beginning; {"of": …, "counted": 1048576} while that takes long.
+- {"hole": [1073741824, 4294967296]}: the bytes from here to there were left out, as the log is too long to keep. What
+  would come from in there comes from its end on, after another "from".
 - {"reason": …, "groups": [{"attempt": 1, "streams": […]}]}: why the run waits, and the logs it has by now.
 - {"ended": true, "size": 48120332, "sha256": …}: nothing more will be written, and all of it was sent.
 
@@ -20,7 +24,7 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 
-from compute import logs
+from compute import log_index, logs
 from runs.feeds import LogFeed, watching
 from runs.models import Run
 from runs.streams import LogStream, stream_of, streams_of
@@ -30,6 +34,7 @@ FRAME = 256 * 1024  # bytes at most; half the server's work of 64 KiB
 WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
 WHOLE = 20 * 1024 * 1024  # a larger log is opened at its end
 TAIL = 1024 * 1024  # bytes of it
+COUNT_AT_ONCE = 256 * 1024 * 1024  # bytes whose lines are counted before that is told
 CHECK_SECONDS = 5.0  # between two looks at whether it has ended, should a nudge get lost
 
 
@@ -51,13 +56,16 @@ class LogConsumer(PersonalConsumer):
         asked = {name: values[-1] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()}
         self.workspace_name, self.run_id, self.stream = where["workspace"], where["run_id"], asked.get("stream", "")
         after = asked.get("after")
-        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 16):
-            raise DenyConnection
+        for number in (after, asked.get("uncounted")):
+            if number is not None and not (number.isascii() and number.isdigit() and len(number) < 16):
+                raise DenyConnection
+        self.uncounted = int(asked.get("uncounted", 0))  # bytes in front of which a page that comes again has no lines
         facts = await self.ask()
         if facts is None:
             raise DenyConnection
         self.facts, self.nudged = facts, asyncio.Event()
         self.at = 0  # how far the page has come
+        self.hole: tuple[int, int] | None = None  # as the page was told
         self.came_on = asyncio.Event()
         self.groups = [self.group]
         await self.channel_layer.group_add(self.group, self.channel_name)
@@ -92,8 +100,13 @@ class LogConsumer(PersonalConsumer):
         ends = asyncio.create_task(self.say_the_end(feed))
         self.tasks.append(ends)
         size = feed.size
-        sent = int(after) if after is not None else (0 if size <= WHOLE else size - TAIL)
-        await self.begin(sent if sent <= size else 0, size)
+        tail = 0 if size <= WHOLE else (size - TAIL) // log_index.BLOCK * log_index.BLOCK
+        sent = int(after) if after is not None else tail
+        sent = sent if sent <= size else 0
+        await self.begin(sent, size)
+        uncounted = self.uncounted if after is not None else sent
+        if sent and uncounted:
+            self.tasks.append(asyncio.create_task(self.count(min(uncounted, sent))))
         while True:
             size = await feed.beyond(self.sent)
             if size < self.sent:  # cut: what the page has is no longer what there is
@@ -102,9 +115,17 @@ class LogConsumer(PersonalConsumer):
             while self.sent - self.at >= WINDOW:
                 self.came_on.clear()
                 await self.came_on.wait()
+            hole = logs.hole(feed.key)
+            if hole != self.hole:
+                self.hole = hole
+                await self.send_json({"hole": hole})
+            if hole and hole[0] <= self.sent < hole[1]:
+                await self.begin(hole[1], size)
+                continue
+            stop = hole[0] if hole and self.sent < hole[0] else size
             # The page cache answers: what is followed was just written. No thread, which slow queries could take.
             # Not beyond `size`: more than the feed knows of would look like a log that was cut.
-            frame = logs.read(feed.key, self.sent, min(FRAME, size - self.sent))
+            frame = logs.read(feed.key, self.sent, min(FRAME, stop - self.sent))
             if not frame:
                 await asyncio.sleep(0.02)
                 feed.look()
@@ -115,22 +136,16 @@ class LogConsumer(PersonalConsumer):
     async def begin(self, start: int, size: int) -> None:
         """Say where the next byte stands."""
         self.sent = self.at = start
-        await self.send_json(
-            {
-                "from": start,
-                "size": size,
-                "ended": self.facts.stream.ended,
-                "lines_before": 0 if start == 0 else None,
-            }
-        )
-        if start:
-            self.tasks.append(asyncio.create_task(self.count(start)))
+        await self.send_json({"from": start, "size": size, "ended": self.facts.stream.ended})
 
     async def count(self, start: int) -> None:
-        """Number the lines of a log that is not sent from its beginning."""
+        """Say where the lines are of a log that is not sent from its beginning; what was counted once is kept."""
         with contextlib.suppress(OSError, RuntimeError):
-            lines = await asyncio.to_thread(logs.lines_before, self.facts.stream.key, start)
-            await self.send_json({"lines_before": lines, "of": start})
+            for come in [*range(COUNT_AT_ONCE, start, COUNT_AT_ONCE), start]:
+                counts = await asyncio.to_thread(log_index.counts, self.facts.stream.key, come)
+                if come < start:
+                    await self.send_json({"of": start, "counted": come})
+            await self.send_json({"of": start, "counts": counts})
 
     async def say_the_end(self, feed: LogFeed) -> None:
         """Once nothing more will be written and all is sent, say so, with the log's digest; again if more came."""

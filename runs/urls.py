@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs import detail_views, experiment_views, list_views, log_views, submit_views, upload_views
+from runs import detail_views, experiment_views, list_views, log_questions, log_views, submit_views, upload_views
 
 app_name = "runs"
 urlpatterns = [
@@ -21,6 +21,7 @@ urlpatterns = [
     path("runs/<str:run_id>/cancel/", detail_views.cancel, name="cancel"),
     path("runs/<str:run_id>/resubmit/", submit_views.resubmit, name="resubmit"),
     path("runs/<str:run_id>/edit/", detail_views.edit, name="edit"),  # description and tags
+    path("runs/<str:run_id>/logs/<path:stream>/ask", log_questions.ask, name="ask_log"),  # lines, times, search
     path("runs/<str:run_id>/logs/<path:stream>", log_views.download_log, name="log"),  # raw bytes, HTTP Range
     path("runs/<str:run_id>/outputs/<int:attempt>/<path:path>", detail_views.output, name="output"),  # ?view=preview
     path("runs/<str:run_id>/outputs.zip", detail_views.outputs_zip, name="outputs_zip"),

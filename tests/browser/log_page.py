@@ -4,6 +4,7 @@ from django.http import HttpResponse
 from django.template import Context, Template
 from django.urls import include, path
 
+from runs.log_questions import ask
 from runs.log_views import download_log
 from runs.models import Run
 from studio.http import StudioRequest
@@ -22,6 +23,7 @@ def show(request: StudioRequest, run_id: str) -> HttpResponse:
 
 runs = [
     path("runs/<str:run_id>/", show, name="detail"),
+    path("runs/<str:run_id>/logs/<path:stream>/ask", ask, name="ask_log"),
     path("runs/<str:run_id>/logs/<path:stream>", download_log, name="log"),
 ]
 urlpatterns = [

@@ -51,3 +51,23 @@ async def test_a_viewer_that_comes_later_sees_the_size_of_now():
         logs.append(KEY, 0, b"12345")
         with watching(KEY):
             assert feed.size == 5
+
+
+async def test_two_hundred_logs_grow_at_once_and_none_loses_a_byte():
+    keys = [f"runs/r/1/std_log_process_{rank}.txt" for rank in range(200)]
+    wanted = {key: b"".join(b"%s step %d\n" % (key.encode(), step) for step in range(20)) for key in keys}
+
+    async def view(key: str) -> bytes:
+        got = b""
+        with watching(key) as feed:
+            while len(got) < len(wanted[key]):
+                size = await feed.beyond(len(got))
+                got += logs.read(key, len(got), size - len(got))
+        return got
+
+    viewers = [asyncio.create_task(view(key)) for key in keys]
+    for step in range(20):
+        for key in keys:
+            logs.add(key, b"%s step %d\n" % (key.encode(), step))
+        await asyncio.sleep(0.005)
+    assert await asyncio.wait_for(asyncio.gather(*viewers), 10) == list(wanted.values())

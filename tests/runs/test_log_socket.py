@@ -15,7 +15,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 
-from compute import logs
+from compute import log_index, logs
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
 from compute.states import JobState
 from runs import consumers
@@ -116,7 +116,7 @@ async def test_a_member_gets_the_bytes_that_are_there_and_those_that_come(rita, 
     viewer = Viewer(rita)
     assert await viewer.enter()
     await viewer.until(lambda v: v.got == b"one\n")
-    assert viewer.has_told("from") == {"from": 0, "size": 4, "ended": False, "lines_before": 0}
+    assert viewer.has_told("from") == {"from": 0, "size": 4, "ended": False}
     logs.append(KEY, 4, b"caf\xc3")
     await viewer.until(lambda v: v.got == b"one\ncaf\xc3")
     logs.append(KEY, 8, b"\xa9\n")
@@ -239,7 +239,6 @@ async def test_a_log_that_was_cut_is_sent_anew(ana, job):
         "from": 0,
         "size": 4,
         "ended": False,
-        "lines_before": 0,
     }
     await viewer.leave()
 
@@ -255,14 +254,35 @@ async def test_a_page_that_knows_more_than_there_is_begins_anew(ana, job):
 
 async def test_a_large_log_opens_at_its_end_with_its_lines_counted(ana, job, monkeypatch):
     monkeypatch.setattr(consumers, "WHOLE", 1000)
-    monkeypatch.setattr(consumers, "TAIL", 105)
-    logs.append(KEY, 0, b"123456789\n" * 500)
+    monkeypatch.setattr(consumers, "TAIL", 1000)
+    monkeypatch.setattr(consumers, "COUNT_AT_ONCE", log_index.BLOCK)
+    logs.append(KEY, 0, b"123456789\n" * 300_000)  # 3,000,000 bytes
     viewer = Viewer(ana)
     await viewer.enter()
-    await viewer.until(lambda v: len(v.got) == 105 and v.has_told("of"))
-    assert viewer.start == 4895
-    assert viewer.has_told("of") == {"lines_before": 489, "of": 4895}
+    await viewer.until(lambda v: v.start + len(v.got) == 3_000_000 and v.has_told("counts"))
+    assert viewer.start == 2 * log_index.BLOCK
+    assert viewer.has_told("counted") == {"of": 2 * log_index.BLOCK, "counted": log_index.BLOCK}
+    assert viewer.has_told("counts") == {"of": 2 * log_index.BLOCK, "counts": [0, 104_857, 209_715]}
     await viewer.leave()
+
+
+async def test_a_page_that_was_cut_off_before_its_lines_were_counted_is_told_again(ana, job):
+    logs.append(KEY, 0, b"123456789\n" * 300_000)
+    viewer = Viewer(ana, f"stream=1/std_log.txt&after=2999990&uncounted={log_index.BLOCK}")
+    await viewer.enter()
+    await viewer.until(lambda v: v.got and v.has_told("counts"))
+    assert viewer.got == b"123456789\n"
+    assert viewer.has_told("counts") == {"of": log_index.BLOCK, "counts": [0, 104_857]}
+    await viewer.leave()
+    assert not await Viewer(ana, "stream=1/std_log.txt&uncounted=-1").enter()
+
+
+def test_two_hundred_logs_are_offered_in_order(run, job):
+    Job.objects.filter(pk=job.pk).update(node_count=200)
+    names = [f"1/std_log_process_{rank}.txt" for rank in range(200)]
+    for name in names[::-1]:
+        logs.add(KEY.replace("1/std_log.txt", name), b"x")
+    assert streams_of(run)[0].streams == [*names, "1/studio.txt"]
 
 
 async def test_who_is_removed_is_cut_off(ana, ben, workspace, job):

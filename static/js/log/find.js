@@ -5,25 +5,46 @@ const ENOUGH = 100_000;
 const bytewise = new TextDecoder("windows-1252"); // one character a byte: offsets stay what they are
 
 // What people type, found whatever the case of its ASCII letters.
-export function literal(query) {
+export function literal(query, sameCase) {
   const bytes = new TextEncoder().encode(query);
-  const source = [...bytewise.decode(bytes)].map((c) => (/[a-z]/i.test(c) ? `[${c.toLowerCase()}${c.toUpperCase()}]` : c.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&")));
+  const source = [...bytewise.decode(bytes)].map((c) => (!sameCase && /[a-z]/i.test(c) ? `[${c.toLowerCase()}${c.toUpperCase()}]` : c.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&")));
   return { pattern: new RegExp(source.join(""), "g"), longest: bytes.length };
 }
 
+// What people type as a regular expression, over bytes as the server does it. Throws SyntaxError.
+export function regular(query, sameCase) {
+  const source = bytewise.decode(new TextEncoder().encode(query));
+  return { pattern: new RegExp(source, sameCase ? "gm" : "gim"), longest: 64 * 1024 };
+}
+
 export const errors = () => ({
-  pattern: /\b(?:[A-Z]\w*(?:Error|Exception)|ERROR|Error|error:|CRITICAL|FATAL|Fatal|fatal:|FAILED|Traceback|panic:)\b/g,
+  pattern: /\b(?:[A-Z]\w*(?:Error|Exception)|ERROR|Error|Exception|CRITICAL|FATAL|Fatal|FAILED|Traceback)\b|\b(?:error|fatal|panic):/g,
   longest: 64,
 });
 
+// Ask the server for what it finds, object by object; `heard` is called with each.
+export async function ask(address, facts, signal, heard) {
+  const answer = await fetch(`${address}?${new URLSearchParams(facts)}`, { signal });
+  if (!answer.ok) throw new Error(String(answer.status));
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) heard(JSON.parse(line));
+  }
+}
+
 export class Find {
-  constructor(lines, { pattern, longest }, changed) {
-    Object.assign(this, { lines, pattern, longest, changed, running: null });
+  // `from`: the first byte that is searched.
+  constructor(lines, { pattern, longest }, changed, from = lines.solid) {
+    Object.assign(this, { lines, pattern, longest, changed, from, running: null });
     this.again();
   }
 
   again() {
-    this.from = this.to = this.lines.from;
+    this.to = this.from = Math.min(this.from, this.lines.end);
     this.offsets = []; // of the matches, in order
     this.more = false; // there are more than are kept
   }
@@ -37,12 +58,15 @@ export class Find {
   async work() {
     let rest = performance.now() + PAUSE_AFTER;
     for (;;) {
-      if (this.from !== this.lines.from) this.again(); // earlier bytes were loaded, or the log began anew
       if (this.to >= this.lines.end) break;
-      const start = Math.max(this.lines.from, this.to - this.longest + 1), stop = Math.min(this.lines.end, this.to + SLICE);
+      if (this.to < this.lines.solid) { // it came faster than it could be searched
+        this.to = this.lines.solid;
+        this.more = true;
+      }
+      const start = Math.max(this.from, this.lines.solid, this.to - this.longest + 1), stop = Math.min(this.lines.end, this.to + SLICE);
       const text = bytewise.decode(this.lines.read(start, stop));
       for (const match of text.matchAll(this.pattern)) {
-        if (start + match.index + match[0].length <= this.to) continue; // found before
+        if (!match[0] || start + match.index + match[0].length <= this.to) continue; // found before
         if (this.offsets.length < ENOUGH) this.offsets.push(start + match.index);
         else this.more = true;
       }

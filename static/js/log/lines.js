@@ -1,97 +1,188 @@
-// The bytes of a log as they came, and where its lines begin. Offsets are those of the file.
-const BLOCK = 1 << 20;
-const NEWLINE = 10;
+// The bytes of a log and where its lines begin, in blocks that may be missing: a page holds what is looked at.
+// Offsets are those of the file. A line is known by its index: its number less one, once the lines in front are counted.
+export const BLOCK = 1 << 20; // bytes; the server counts lines before each multiple of it
+const MOST = 64; // blocks held
+export const ENDS = 64 * 1024; // bytes of a long line that are looked at, at either end
+const NEWLINE = 10, ESCAPE = 27;
 
 export class Lines {
   constructor() {
     this.reset(0);
   }
 
-  // Begin anew at byte `from`.
+  // Begin anew at byte `from`, a multiple of BLOCK.
   reset(from) {
-    this.from = this.end = from;
-    this.before = from === 0 ? 0 : null; // lines that end before `from`; null: not counted yet
-    this.blocks = []; // {start, bytes, used}, in order and without gaps
-    this.starts = new Float64Array(1024); // the first is `from`, be it the middle of a line
-    this.starts[0] = from;
-    this.known = 1;
+    this.end = from;
+    this.origin = this.began = from / BLOCK; // the first block that has an index; the first that came by itself
+    this.blocks = new Map(); // number → {bytes, used, newlines, touched}
+    this.counts = []; // by block: newlines between the origin and its beginning
+    this.counts[this.origin] = 0;
+    this.total = 0; // newlines from the origin to the end
+    this.last = NEWLINE; // the last byte
+    this.moment = 0;
+    this.coloured = false;
+  }
+
+  // Whether lines have their numbers.
+  get numbered() {
+    return this.origin === 0;
+  }
+
+  get from() {
+    return this.origin * BLOCK;
   }
 
   get count() {
-    return this.starts[this.known - 1] < this.end ? this.known : this.known - 1;
+    return this.total + (this.last === NEWLINE ? 0 : 1);
+  }
+
+  // The first byte from which on all are here.
+  get solid() {
+    let block = Math.floor(this.end / BLOCK);
+    if (!this.blocks.has(block) && this.end > block * BLOCK) return this.end;
+    while (block > 0 && this.blocks.has(block - 1)) block--;
+    return block * BLOCK;
   }
 
   append(bytes) {
-    for (let p = bytes.indexOf(NEWLINE); p >= 0; p = bytes.indexOf(NEWLINE, p + 1)) {
-      if (this.known === this.starts.length) {
-        const larger = new Float64Array(this.known * 2);
-        larger.set(this.starts);
-        this.starts = larger;
-      }
-      this.starts[this.known++] = this.end + p + 1;
-    }
+    if (bytes.length) this.last = bytes[bytes.length - 1];
+    this.coloured ||= bytes.indexOf(ESCAPE) >= 0;
     while (bytes.length) {
-      let block = this.blocks.at(-1);
-      if (!block || block.used === block.bytes.length) {
-        block = { start: this.end, bytes: new Uint8Array(BLOCK), used: 0 };
-        this.blocks.push(block);
+      const number = Math.floor(this.end / BLOCK), at = this.end - number * BLOCK;
+      let block = this.blocks.get(number);
+      if (!block) {
+        block = { bytes: new Uint8Array(BLOCK), used: at, newlines: [] };
+        this.blocks.set(number, block);
+        if (this.blocks.size > MOST) this.drop(number);
       }
-      const piece = bytes.subarray(0, block.bytes.length - block.used);
-      block.bytes.set(piece, block.used);
-      block.used += piece.length;
+      const piece = bytes.subarray(0, BLOCK - at);
+      block.bytes.set(piece, at);
+      block.used = at + piece.length;
+      block.touched = ++this.moment;
+      const { newlines } = block, before = newlines.length;
+      for (let p = piece.indexOf(NEWLINE); p >= 0; p = piece.indexOf(NEWLINE, p + 1)) newlines.push(at + p);
+      this.total += newlines.length - before;
       this.end += piece.length;
+      if (block.used === BLOCK) {
+        block.newlines = Uint32Array.from(newlines);
+        this.counts[number + 1] = this.total;
+      }
       bytes = bytes.subarray(piece.length);
     }
   }
 
-  // Put the bytes right before `from` in front; return how many lines that adds.
-  prepend(bytes) {
-    const start = this.from - bytes.length;
-    const starts = [start];
-    for (let p = bytes.indexOf(NEWLINE); p >= 0; p = bytes.indexOf(NEWLINE, p + 1)) starts.push(start + p + 1);
-    const all = new Float64Array((starts.length + this.known) * 1.2);
-    all.set(starts);
-    all.set(this.starts.subarray(1, this.known), starts.length); // the old first was a guess
-    this.starts = all;
-    this.known += starts.length - 1;
-    this.from = start;
-    this.blocks.unshift({ start, bytes, used: bytes.length });
-    if (start === 0) this.before = 0;
-    else if (this.before !== null) this.before -= starts.length - 1;
-    return starts.length - 1;
+  // Take how many lines end before each block in front; return how many lines that adds.
+  number(counts) {
+    const added = counts[this.origin];
+    for (let block = this.origin; block < this.counts.length; block++) this.counts[block] += added;
+    for (let block = 0; block < this.origin; block++) this.counts[block] = counts[block];
+    this.total += added;
+    this.origin = 0;
+    return added;
   }
 
-  // Return [first byte, byte after the last] of line `index`, without its newline.
-  range(index) {
-    const next = index + 1 < this.known ? this.starts[index + 1] - 1 : this.end;
-    return [this.starts[index], next];
+  // Put a block where it belongs.
+  put(number, bytes) {
+    if (this.blocks.has(number)) return;
+    const newlines = [];
+    for (let p = bytes.indexOf(NEWLINE); p >= 0; p = bytes.indexOf(NEWLINE, p + 1)) newlines.push(p);
+    this.coloured ||= bytes.indexOf(ESCAPE) >= 0;
+    this.blocks.set(number, { bytes, used: bytes.length, newlines: Uint32Array.from(newlines), touched: ++this.moment });
+    if (this.blocks.size > MOST) this.drop(number);
   }
 
-  // Return the index of the line that holds byte `offset`.
-  at(offset) {
-    let low = 0, high = this.known - 1;
+  // Forget the block that nobody looked at for longest; never the one that grows.
+  drop(but) {
+    const growing = Math.floor(this.end / BLOCK);
+    let oldest = null;
+    for (const [number, block] of this.blocks) {
+      if (number !== growing && number !== but && (oldest === null || block.touched < this.blocks.get(oldest).touched)) oldest = number;
+    }
+    if (oldest !== null) this.blocks.delete(oldest);
+  }
+
+  touch(number) {
+    const block = this.blocks.get(number);
+    if (block) block.touched = ++this.moment;
+    return block;
+  }
+
+  // Return the number of the block that holds newline `which`, the first being 1.
+  blockOf(which) {
+    let low = this.origin, high = this.counts.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.starts[middle] <= offset) low = middle;
+      if (this.counts[middle] < which) low = middle;
       else high = middle - 1;
     }
     return low;
   }
 
+  // Return the offset of newline `which`, or null where its block is missing.
+  newline(which) {
+    const number = this.blockOf(which), block = this.touch(number);
+    return block ? number * BLOCK + block.newlines[which - this.counts[number] - 1] : null;
+  }
+
+  // Return the first byte of line `index`, or null where that is not known.
+  start(index) {
+    if (index === 0) return this.from;
+    const newline = this.newline(index);
+    return newline === null ? null : newline + 1;
+  }
+
+  // Return [first byte, byte after the last] of line `index`, without its newline, or null while parts are missing.
+  range(index) {
+    const start = this.start(index), stop = index < this.total ? this.newline(index + 1) : this.end;
+    if (start === null || stop === null) return null;
+    return this.looked(start, stop).every((offset) => this.has(offset)) ? [start, stop] : null;
+  }
+
+  // Return one offset of each block that it takes to show a line: of a long one, its ends are looked at.
+  looked(start, stop) {
+    const last = Math.max(start, stop - 1);
+    return [start, Math.min(last, start + ENDS), Math.max(start, stop - ENDS), last];
+  }
+
+  has(offset) {
+    return offset >= this.end || Boolean(this.touch(Math.floor(offset / BLOCK)));
+  }
+
+  // Return the blocks that are missing for lines first … last - 1.
+  missing(first, last) {
+    const wanted = new Set(), ask = (number) => number * BLOCK < this.end && !this.blocks.has(number) && wanted.add(number);
+    for (let index = first; index < last; index++) {
+      const before = index === 0 ? this.origin : this.blockOf(index);
+      ask(before);
+      ask(index < this.total ? this.blockOf(index + 1) : Math.floor(Math.max(0, this.end - 1) / BLOCK));
+      const start = this.start(index), stop = index < this.total ? this.newline(index + 1) : this.end;
+      if (start !== null && stop !== null) for (const offset of this.looked(start, stop)) ask(Math.floor(offset / BLOCK));
+    }
+    return [...wanted];
+  }
+
+  // Return the index of the line that holds byte `offset`, or null where its block is missing.
+  at(offset) {
+    const number = Math.floor(offset / BLOCK), block = this.blocks.get(number);
+    if (this.counts[number] === undefined || (!block && number * BLOCK < this.end)) return null;
+    const inside = offset - number * BLOCK, newlines = block?.newlines ?? [];
+    let low = 0, high = newlines.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (newlines[middle] < inside) low = middle + 1;
+      else high = middle;
+    }
+    return this.counts[number] + low;
+  }
+
+  // Return the bytes start … stop - 1; where a block is missing, zeros.
   read(start, stop) {
     const bytes = new Uint8Array(Math.max(0, stop - start));
-    let low = 0, high = this.blocks.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.blocks[middle].start <= start) low = middle;
-      else high = middle - 1;
-    }
-    for (let done = 0; done < bytes.length && low < this.blocks.length; low++) {
-      const block = this.blocks[low];
-      const at = start + done - block.start;
-      const piece = block.bytes.subarray(at, Math.min(block.used, at + bytes.length - done));
-      bytes.set(piece, done);
-      done += piece.length;
+    for (let done = 0; done < bytes.length; ) {
+      const number = Math.floor((start + done) / BLOCK), at = start + done - number * BLOCK;
+      const length = Math.min(BLOCK - at, bytes.length - done), block = this.blocks.get(number);
+      if (block) bytes.set(block.bytes.subarray(at, Math.min(block.used, at + length)), done);
+      done += length;
     }
     return bytes;
   }

@@ -4,7 +4,8 @@ const SAY_EVERY = 512 * 1024; // bytes
 const LEFT = [4401, 4403]; // signed out, removed
 
 export class LogSocket {
-  // `hears` has told(control), came(bytes), state(word) and `end`, the byte to go on from, or null at first.
+  // `hears` has told(control), came(bytes), state(word) `end`, the byte to go on from, or null at first,
+  // and `uncounted`, the byte in front of which the lines are not known.
   constructor(address, stream, hears) {
     Object.assign(this, { address, stream, hears, wait: FIRST_WAIT, over: false, unsaid: 0 });
     this.connect();
@@ -16,6 +17,7 @@ export class LogSocket {
     url.searchParams.set("stream", this.stream);
     const { end } = this.hears;
     if (end !== null) url.searchParams.set("after", end);
+    if (end !== null && this.hears.uncounted) url.searchParams.set("uncounted", this.hears.uncounted);
     const socket = new WebSocket(url);
     this.socket = socket;
     socket.binaryType = "arraybuffer";

@@ -1,5 +1,6 @@
 // What a line's bytes say: the last state of a progress bar, colours of escape sequences, marks for what is invisible.
-const MOST = 64 * 1024; // bytes of a line that are looked at
+import { ENDS as MOST } from "./lines.js";
+
 const RETURN = 13;
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true }); // what is no UTF-8 becomes U+FFFD
 
@@ -14,6 +15,8 @@ const SPECIAL = new RegExp(
   ].join("|"),
   "g",
 );
+
+const LOOKS = /\x1b\[([0-?]*)[ -/]*m/g;
 
 // Return {bytes, states, cut}: the last state of a line rewritten by \r, how many states it had, how many bytes are left out.
 export function lastState(lines, index) {
@@ -48,9 +51,9 @@ function statesIn(bytes) {
 export const decode = (bytes) => utf8.decode(bytes);
 
 // Return [{text, look, mark}]: pieces of one look each. `mark`: a sign for something that cannot be seen.
-export function pieces(text) {
+export function pieces(text, look = {}) {
   const found = [];
-  let look = {}, at = 0;
+  let at = 0;
   for (const match of text.matchAll(SPECIAL)) {
     if (match.index > at) found.push({ text: text.slice(at, match.index), look });
     at = match.index + match[0].length;
@@ -59,6 +62,12 @@ export function pieces(text) {
   }
   if (at < text.length) found.push({ text: text.slice(at), look });
   return found;
+}
+
+// Return the look that text after `text` has: colours go on until they are switched off, across lines too.
+export function lookAfter(text, look) {
+  for (const [, parameters] of text.matchAll(LOOKS)) look = obey(look, parameters);
+  return look;
 }
 
 export const plain = (text) => pieces(text).map((piece) => piece.text).join("");

@@ -1,5 +1,5 @@
 // Shows the lines that are in sight, and no others: a log of any length costs the page some sixty rows.
-import { decode, fill, lastState, pieces } from "./text.js";
+import { decode, fill, lastState, lookAfter, pieces } from "./text.js";
 
 const TALLEST = 15_000_000; // pixels of an element that every browser scrolls; a longer log is scrolled to scale
 const SPARE = 12; // rows beyond what is in sight, above and below
@@ -7,9 +7,9 @@ const PAD = 12; // pixels above the first line and below the last
 const PACE = 40; // ms between two drawings while lines pour in; a single line is drawn at once
 
 export class View {
-  // `asks` has dress(index) → {number, href, chosen, at, hits(text), rewritten(states), cut(bytes)}, and moved().
+  // `asks` has dress(index) → {number, href, chosen, at, hits(text), rewritten(states), cut(bytes)}, missing(first, last) and moved().
   constructor(port, lines, asks) {
-    Object.assign(this, { port, lines, asks, scroll: 0, following: true, wrap: false, dressed: 0, drew: 0, drawn: new Map() });
+    Object.assign(this, { port, lines, asks, scroll: 0, following: true, wrap: false, dressed: 0, drew: 0, drawn: new Map(), looks: new Map() });
     this.space = document.createElement("div");
     this.space.className = "log-space";
     this.rows = document.createElement("div");
@@ -196,15 +196,16 @@ export class View {
   // Make the rows first … last - 1 stand in the page; those that stay are left alone, and a selection in them.
   place(first, last) {
     const wanted = new Map();
-    for (let index = first; index < last; index++) wanted.set(this.lines.starts[index], index);
+    for (let index = first; index < last; index++) wanted.set(this.lines.start(index) ?? `line ${index}`, index);
     for (const [start, { element }] of this.drawn) {
       if (wanted.has(start)) continue;
       element.remove();
       this.drawn.delete(start);
     }
+    this.asks.missing(first, last);
     let next = this.rows.firstChild;
     for (const [start, index] of wanted) {
-      const version = `${this.lines.range(index)[1]} ${this.dressed} ${index + this.lines.before}`;
+      const version = `${this.lines.range(index)?.[1]} ${this.dressed} ${index}`;
       let row = this.drawn.get(start);
       if (row?.version !== version) {
         row = { element: row?.element ?? document.createElement("div"), version };
@@ -216,10 +217,36 @@ export class View {
     }
   }
 
+  // The look with which line `index` begins: that with which the one before ended.
+  lookAt(index) {
+    if (!this.lines.coloured) return {};
+    let first = index;
+    while (first > 0 && first > index - 200 && !this.looks.has(this.lines.start(first))) first--;
+    let look = this.looks.get(this.lines.start(first)) ?? {};
+    for (; first < index; first++) {
+      const range = this.lines.range(first);
+      look = range ? lookAfter(decode(this.lines.read(Math.max(range[0], range[1] - 4096), range[1])), look) : {};
+      if (range) this.looks.set(this.lines.start(first + 1), look);
+    }
+    if (this.looks.size > 20_000) this.looks.clear();
+    return look;
+  }
+
+  // A line that is not here yet.
+  gap(element, index) {
+    const number = document.createElement("span");
+    number.className = "log-number";
+    number.textContent = this.asks.dress(index).number;
+    element.className = "log-row log-gap";
+    element.dataset.line = index;
+    element.replaceChildren(number, "…");
+  }
+
   dress(element, index) {
+    if (!this.lines.range(index)) return this.gap(element, index);
     const { bytes, states, cut } = lastState(this.lines, index);
     const asked = this.asks.dress(index);
-    const found = pieces(decode(bytes));
+    const found = pieces(decode(bytes), states > 1 ? {} : this.lookAt(index));
     element.className = asked.chosen ? "log-row log-chosen" : "log-row";
     element.dataset.line = index;
     const number = document.createElement("a");
