@@ -65,6 +65,7 @@ class ProcessSpec:
     disk_bytes: int | None = None  # of what lies in `disk`; above it, the tree is killed
     disk: list[str] = field(default_factory=list)
     mend: list[str] = field(default_factory=list)  # folders that the studio must be able to read in the end
+    marks: Path | None = None  # gets when the log had grown to what, see `compute.log_index`
 
 
 @dataclass(frozen=True)
