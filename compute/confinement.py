@@ -25,6 +25,7 @@ VERSION, BENEATH = 1, 1
 OLDEST_LANDLOCK = 2  # the first could not move a file from one folder to another
 READ = 0b1101  # execute, read a file, list a folder
 OF_FILES = 0b100_0000_0000_0111
+FOUND: dict[str, int] = {}  # where the C library's functions are
 SIGNALS = 2  # a scope: only processes of the run can be signalled
 
 
@@ -32,8 +33,9 @@ def call(name: str, *arguments: int | bytes | None) -> int:
     """Call a function of the C library; -1 is its failure."""
     import _ctypes  # ctypes without its types, which would take 5 ms of every start
 
-    function = _ctypes.dlsym(_ctypes.dlopen(None, 2), name)  # type: ignore[arg-type]  # None: this process
-    return int(_ctypes.call_function(function, arguments))
+    if name not in FOUND:
+        FOUND[name] = _ctypes.dlsym(_ctypes.dlopen(None, 2), name)  # type: ignore[arg-type]  # None: this process
+    return int(_ctypes.call_function(FOUND[name], arguments))
 
 
 def landlock_version() -> int:

@@ -64,8 +64,8 @@ class ProcessSpec:
     most_tasks: int | None = None  # threads and processes of its own user, held by the kernel
     disk_bytes: int | None = None  # of what lies in `disk`; above it, the tree is killed
     disk: list[str] = field(default_factory=list)
+    log_bytes: int | None = None  # of its log on disk; of a longer one, head and tail are kept, and it is not affected
     mend: list[str] = field(default_factory=list)  # folders that the studio must be able to read in the end
-    marks: Path | None = None  # gets when the log had grown to what, see `compute.log_index`
 
 
 @dataclass(frozen=True)

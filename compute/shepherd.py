@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
+BLOCK = 4096  # bytes; what file systems can take out
 TICK = 0.25  # seconds between two looks at memory and processes
 DISK_EVERY = 2.0  # seconds, and longer where the look takes long
 DISK_SLICE = 0.004  # seconds of that look at once
@@ -247,6 +248,15 @@ def sizes(folders: list[str]) -> Iterator[int]:
     yield total
 
 
+def punch(fd: int, start: int, size: int) -> None:
+    """Take these bytes of a file from the disk. Raises OSError where the file system cannot."""
+    import ctypes  # slow to import, and needed for no ordinary log
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.fallocate(fd, 1 | 2, ctypes.c_int64(start), ctypes.c_int64(size)):  # keep the size; punch a hole
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def mend(folder: str) -> None:
     """Open what the program closed to its own user, who is the studio's too; links are not followed."""
     ahead = [folder]
@@ -324,11 +334,11 @@ class Shepherd:
         self.walk_seconds = self.walked = 0.0
         self.shared_bytes, self.weigh_again = 0, 0.0
         self.used = (0.0, 0)  # when, CPU ticks of the tree until then
-        self.marked = 0  # bytes of the log
         self.signalled: list[dict[str, Any]] = []
         self.receipt: dict[str, Any] = {}
         self.disk_at, self.disk_took = 0.0, 0.0
         self.disk_look: Iterator[int] | None = None
+        self.cut_until, self.cannot_cut = 0, False
 
     # Starting
 
@@ -444,6 +454,7 @@ class Shepherd:
                 return "memory", of_gigabytes(memory, ceiling)
             if most and len(self.tree) > most and sum(not one.is_zombie for one in self.tree) > most:
                 return "processes", f"started more than {most} processes"
+            self.keep_log_short()
             if detail := self.too_much_on_disk(now):
                 return "disk", detail
             if now >= usage_at:
@@ -515,6 +526,29 @@ class Shepherd:
         self.disk_at, self.disk_took, self.disk_look = now + max(DISK_EVERY, 100 * took), 0.0, None
         return ""
 
+    def keep_log_short(self) -> None:
+        """Take the middle of a log that is too long from the disk: it reads as zeros, and every offset stays."""
+        limit = self.spec.get("log_bytes")
+        if not limit or self.cannot_cut:
+            return
+        half = limit // 2 // BLOCK * BLOCK
+        try:
+            stop = (os.stat(self.spec["log"]).st_size - half) // BLOCK * BLOCK  # noqa: PTH116
+            start = max(half, self.cut_until)
+            if stop - start < max(BLOCK, limit // 8):
+                return
+            fd = os.open(self.spec["log"], os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        try:
+            punch(fd, start, stop - start)
+            self.cut_until = stop
+        except OSError as exc:
+            self.cannot_cut = True
+            print(f"the log cannot be kept short: {exc}", file=sys.stderr, flush=True)
+        finally:
+            os.close(fd)
+
     def write_usage(self, now: float, memory: int) -> None:
         """Write what the tree uses: CPU in percent of one CPU since the last time, memory in bytes."""
         gone = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -523,23 +557,6 @@ class Shepherd:
         percent = max(0.0, (ticks - before) / TICKS / (now - since) * 100) if since else 0.0
         self.used = (now, ticks)
         self._keep("usage.json", {"cpu_percent": round(percent, 1), "memory_bytes": memory, "at": at(time.time())})
-        self.mark()
-
-    def mark(self) -> None:
-        """Note when the log had grown to what, so that its lines have their times."""
-        import struct
-
-        if not self.spec.get("marks"):
-            return
-        try:
-            size = os.stat(self.spec["log"]).st_size  # noqa: PTH116
-            if size != self.marked:
-                fd = os.open(self.spec["marks"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-                os.write(fd, struct.pack("<dQ", time.time(), size))  # whole or, on a full disk, maybe in part
-                os.close(fd)
-                self.marked = size
-        except OSError as exc:
-            print(f"{self.spec['marks']}: {exc}", file=sys.stderr, flush=True)
 
     # Ending
 
@@ -597,7 +614,6 @@ class Shepherd:
                 self.rest(0.01)
         # What is too much goes on growing while a program cleans up, and it is the machine's: there is no grace.
         self.end_tree(0.0 if reason in {"memory", "processes", "disk"} else self.spec.get("grace_seconds", 10.0))
-        self.mark()
         self.write_exit(reason, detail, ended if reason == "exited" else time.time())
 
     def write_exit(self, reason: str, detail: str, ended: float) -> None:

@@ -25,6 +25,7 @@ ENVIRONMENT_DIR = Path(env.str("STUDIO_ENVIRONMENTS", str(DATA_DIR / "environmen
 OVERCOMMIT = env.float("STUDIO_OVERCOMMIT", 4.0)  # virtual CPUs per CPU of the host
 RUN_DISK_BYTES = env.int("STUDIO_RUN_DISK_BYTES", 20 * 2**30)  # what a run's folders may hold
 DISK_FLOOR_BYTES = env.int("STUDIO_DISK_FLOOR_BYTES", 2 * 2**30)  # with less free, new runs wait
+LOG_BYTES = env.int("STUDIO_LOG_BYTES", 2 * 2**30)  # of a longer log, head and tail are kept
 RUN_PROCESSES = env.int("STUDIO_RUN_PROCESSES", 512)  # of one node of a run at once
 RUN_USERS_FROM = env.int("STUDIO_RUN_USERS_FROM", 1_900_000_000)  # 200 million numbers from here on are runs' and builds'
 GRACE_SECONDS = env.float("STUDIO_GRACE_SECONDS", 10.0)  # between TERM and KILL

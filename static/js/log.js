@@ -91,13 +91,14 @@ class Log {
   }
 
   leftOut({ hole }) {
+    this.hole = hole;
     this.part("hole").hidden = !hole;
     if (hole) this.part("hole-said").textContent = say(this.words.holeSaid, { size: this.bytes(hole[1] - hole[0]), from: count.format(hole[0]), to: count.format(hole[1]) });
   }
 
   begins({ from, size, ended }) {
     if (this.end !== from) {
-      if (this.end !== null) this.note(this.words.cutSaid);
+      if (this.end !== null && from !== this.hole?.[1]) this.note(this.words.cutSaid);
       this.lines.reset(from);
       this.uncounted = from;
       this.coming.clear();

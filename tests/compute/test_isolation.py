@@ -432,3 +432,32 @@ def test_a_fast_hog_is_ended_before_the_machine_suffers(spec: Callable[..., Proc
     assert report.detail.endswith(" of 512 MB")
     assert report.peak_memory_bytes
     assert report.peak_memory_bytes < 8 << 30
+
+
+def test_of_a_log_that_is_too_long_head_and_tail_are_kept(
+    spec: Callable[..., ProcessSpec], settings: Any, tmp_path: Path
+) -> None:
+    settings.LOG_DIR, settings.LOG_BYTES = tmp_path, 1 << 20
+    code = """
+import os, time
+for n in range(400_000):
+    os.write(1, b"line %06d\\n" % n)
+    if n % 1000 == 0:
+        time.sleep(0.002)
+time.sleep(0.6)
+"""
+    report = finished(processes.start(spec(code, log_bytes=1 << 20)), 30)
+    assert (report.exit_code, report.reason) == (0, EndReason.EXITED)
+    assert logs.size("log") == 400_000 * 12  # every offset stays
+    hole = logs.hole("log")
+    assert hole is not None
+    start, stop = hole
+    assert start == 512 << 10
+    assert logs.read("log", 0, 24) == b"line 000000\nline 000001\n"
+    assert set(logs.read("log", start, 4096)) == {0}
+    assert logs.read("log", logs.size("log") - 12, 12) == b"line 399999\n"
+    assert (512 << 10) <= logs.size("log") - stop < 1 << 20
+    assert (tmp_path / "log").stat().st_blocks * 512 < 2 << 20
+    settings.LOG_BYTES = 1 << 30
+    assert logs.hole("log") is None
+

@@ -111,6 +111,20 @@ class Viewer:
         await self.socket.wait(timeout=5)
 
 
+async def test_what_was_left_out_of_a_long_log_is_told_and_passed_over(rita, job, settings):
+    settings.LOG_BYTES = 32768
+    with logs.path(KEY).open("wb") as file:
+        file.write(b"h" * 16384)
+        file.seek(65536)  # leaves a hole, as taking bytes out does
+        file.write(b"t" * 16384)
+    viewer = Viewer(rita)
+    assert await viewer.enter()
+    await viewer.until(lambda v: v.got == b"h" * 16384 + b"t" * 16384)
+    assert viewer.has_told("hole") == {"hole": [16384, 65536]}
+    assert viewer.start == 65536
+    await viewer.leave()
+
+
 async def test_a_member_gets_the_bytes_that_are_there_and_those_that_come(rita, job):
     logs.append(KEY, 0, b"one\n")
     viewer = Viewer(rita)
