@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core import signing
 from django.utils import timezone
 
-from compute import environments, isolation, logs
+from compute import environments, isolation, log_index, logs
 from compute.drivers.base import Handle, JobSpec
 from compute.models import Job, Node
 from compute.processes import ProcessSpec, start
@@ -80,6 +80,7 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
                     cwd=job.folder / f"rank-{rank}",
                     env=_surroundings(job, spec, rank, node, python, port),
                     log=logs.path(log_key(job, rank)),
+                    marks=log_index.marks_path(log_key(job, rank)),
                     folder=job.folder / f"control-{rank}",
                     tag=f"{job.run_id}.{job.attempt}",
                     cpus=list(node.cpus) if node else [],

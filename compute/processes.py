@@ -66,6 +66,7 @@ class ProcessSpec:
     disk: list[str] = field(default_factory=list)
     log_bytes: int | None = None  # of its log on disk; of a longer one, head and tail are kept, and it is not affected
     mend: list[str] = field(default_factory=list)  # folders that the studio must be able to read in the end
+    marks: Path | None = None  # gets when the log had grown to what, see `compute.log_index`
 
 
 @dataclass(frozen=True)

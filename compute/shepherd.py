@@ -334,6 +334,7 @@ class Shepherd:
         self.walk_seconds = self.walked = 0.0
         self.shared_bytes, self.weigh_again = 0, 0.0
         self.used = (0.0, 0)  # when, CPU ticks of the tree until then
+        self.marked = 0  # bytes of the log
         self.signalled: list[dict[str, Any]] = []
         self.receipt: dict[str, Any] = {}
         self.disk_at, self.disk_took = 0.0, 0.0
@@ -557,6 +558,23 @@ class Shepherd:
         percent = max(0.0, (ticks - before) / TICKS / (now - since) * 100) if since else 0.0
         self.used = (now, ticks)
         self._keep("usage.json", {"cpu_percent": round(percent, 1), "memory_bytes": memory, "at": at(time.time())})
+        self.mark()
+
+    def mark(self) -> None:
+        """Note when the log had grown to what, so that its lines have their times."""
+        import struct
+
+        if not self.spec.get("marks"):
+            return
+        try:
+            size = os.stat(self.spec["log"]).st_size  # noqa: PTH116
+            if size != self.marked:
+                fd = os.open(self.spec["marks"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                os.write(fd, struct.pack("<dQ", time.time(), size))  # whole or, on a full disk, maybe in part
+                os.close(fd)
+                self.marked = size
+        except OSError as exc:
+            print(f"{self.spec['marks']}: {exc}", file=sys.stderr, flush=True)
 
     # Ending
 
@@ -614,6 +632,7 @@ class Shepherd:
                 self.rest(0.01)
         # What is too much goes on growing while a program cleans up, and it is the machine's: there is no grace.
         self.end_tree(0.0 if reason in {"memory", "processes", "disk"} else self.spec.get("grace_seconds", 10.0))
+        self.mark()
         self.write_exit(reason, detail, ended if reason == "exited" else time.time())
 
     def write_exit(self, reason: str, detail: str, ended: float) -> None:
