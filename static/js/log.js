@@ -97,10 +97,14 @@ class Log {
   }
 
   begins({ from, size, ended }) {
-    if (this.end !== from) {
-      if (this.end !== null && from !== this.hole?.[1]) this.note(this.words.cutSaid);
-      this.lines.reset(from);
-      this.uncounted = from;
+    if (this.end !== null && from > this.end) {
+      this.lines.skip(from); // the middle of a log that is too long to keep
+      this.end = from;
+    } else if (this.end !== from) {
+      if (this.end !== null) this.note(this.words.cutSaid);
+      this.uncounted = Math.floor(from / BLOCK) * BLOCK;
+      this.lines.reset(this.uncounted);
+      this.lines.skip(from);
       this.coming.clear();
       this.marks.clear();
       this.view.looks.clear();
@@ -143,7 +147,7 @@ class Log {
   }
 
   numbered({ of, counted, counts }) {
-    if (of !== this.uncounted) return;
+    if (of !== this.uncounted || !of) return;
     this.counted = counted;
     if (counts) {
       this.uncounted = 0;

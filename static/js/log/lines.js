@@ -71,6 +71,21 @@ export class Lines {
     }
   }
 
+  // Go on at byte `to`: what lies between was left out, and reads as zeros.
+  skip(to) {
+    if (to === this.end) return;
+    const old = this.blocks.get(Math.floor(this.end / BLOCK)), number = Math.floor(to / BLOCK);
+    if (old) Object.assign(old, { used: BLOCK, newlines: Uint32Array.from(old.newlines) });
+    for (let block = Math.floor(this.end / BLOCK) + 1; block <= number; block++) this.counts[block] = this.total;
+    if (to > number * BLOCK && !this.blocks.has(number)) {
+      this.blocks.set(number, { bytes: new Uint8Array(BLOCK), used: to - number * BLOCK, newlines: [], touched: ++this.moment });
+    }
+    const grows = this.blocks.get(number);
+    if (grows) Object.assign(grows, { used: to - number * BLOCK, newlines: [...grows.newlines] });
+    this.last = 0;
+    this.end = to;
+  }
+
   // Take how many lines end before each block in front; return how many lines that adds.
   number(counts) {
     const added = counts[this.origin];
@@ -121,7 +136,8 @@ export class Lines {
   // Return the offset of newline `which`, or null where its block is missing.
   newline(which) {
     const number = this.blockOf(which), block = this.touch(number);
-    return block ? number * BLOCK + block.newlines[which - this.counts[number] - 1] : null;
+    const at = block?.newlines[which - this.counts[number] - 1]; // none where it was counted, and left out since
+    return at === undefined ? null : number * BLOCK + at;
   }
 
   // Return the first byte of line `index`, or null where that is not known.
