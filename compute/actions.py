@@ -6,6 +6,7 @@ from uuid import UUID
 from celery import current_app
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from compute import jobs, names, scheduling, sizes
 from compute.drivers.base import Provisions, Queues, Resizes
@@ -161,11 +162,11 @@ def delete_target(target: ComputeTarget, *, by: User) -> None:
     target = _locked(target)
     target.able(Provisions)
     target.provisioning_state = ProvisioningState.DELETING
-    target.state_reason = _("%(user)s deletes it; its runs end and its nodes leave.") % {"user": by.username}
+    target.state_reason = gettext_noop("%(user)s deletes it; its runs end and its nodes leave.") % {"user": by.username}
     target.save(update_fields=["provisioning_state", "state_reason", "modified_at"])
     note(target.workspace, by, "target.delete", target, kind="target", name=target.name)
     for job in target.jobs.active():
-        detail = _("%(user)s deleted the cluster %(name)s.") % {"user": by.username, "name": target.name}
+        detail = gettext_noop("%(user)s deleted the cluster %(name)s.") % {"user": by.username, "name": target.name}
         if job.state in {JobState.PREPARING, JobState.WAITING}:
             jobs.end_unstarted(job, EndReason.CANCELED, detail)
         else:
@@ -188,7 +189,7 @@ def preempt_node(target: ComputeTarget, node_id: str, *, by: User) -> None:
             _("Node %(node)s is %(state)s.") % {"node": node_id, "state": NodeState(node.state).label},
             _("Only an idle or a running node can be preempted."),
         )
-    reason = _("%(user)s preempted it by hand.") % {"user": by.username}
+    reason = gettext_noop("%(user)s preempted it by hand.") % {"user": by.username}
     scheduling.preempt(node, reason)
     note(target.workspace, by, "node.preempt", target, kind="target", name=target.name, detail={"node": node_id})
     _look_again()

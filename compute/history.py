@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from compute.models import ComputeTarget, ScalingEvent
 from studio.people.models import Activity
+from studio.said import said
 
 MOST = 100  # entries a page
 
@@ -40,10 +41,10 @@ def of(target: ComputeTarget, *, before: datetime | None = None) -> tuple[list[E
 def _scaled(event: ScalingEvent) -> Entry:
     return Entry(
         at=event.at,
-        text=f"{event.before} → {event.after} {event.cause}",
+        text=f"{event.before} → {event.after} {said(event.cause)}",
         icon="circle-alert" if event.error else "arrow-up" if event.after > event.before else "arrow-down",
         took=event.took if event.took else None,
-        error=event.error,
+        error=said(event.error),
     )
 
 

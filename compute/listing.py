@@ -41,6 +41,7 @@ from compute.models import ComputeTarget, Job, Node
 from compute.sizes import VmSize, find
 from compute.states import AllocationState, JobState, NodeState, Priority, ProvisioningState, Toned
 from studio.people.models import Workspace
+from studio.said import said
 from studio.templatetags.studio import size_of
 
 PAGE_SIZE = 50
@@ -255,13 +256,13 @@ class Row:
     def reason(self) -> str:
         """Return in a few words why it is as it is; what the engine or the driver says goes first."""
         if self.target.state_reason:
-            return self.target.state_reason
+            return said(self.target.state_reason)
         if self.running or self.queued:
-            said = [
+            counts = [
                 ngettext("%(n)d running", "%(n)d running", self.running) % {"n": self.running} if self.running else "",
                 ngettext("%(n)d queued", "%(n)d queued", self.queued) % {"n": self.queued} if self.queued else "",
             ]
-            return ", ".join(filter(None, said))
+            return ", ".join(filter(None, counts))
         if self.state is not Shown.IDLE or not self.has_nodes:
             return ""
         if idle := self.nodes[NodeState.IDLE]:

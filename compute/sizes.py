@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from compute.states import Priority
 from studio.errors import NotAllowedNow
@@ -59,6 +60,11 @@ class VmSize:
         return self.retired_on is not None and self.retired_on <= date.today()  # noqa: DTZ011  a calendar day
 
 
+CATEGORIES = (  # as the catalogue of sizes calls them
+    gettext_noop("General purpose"),
+    gettext_noop("Compute optimized"),
+    gettext_noop("Memory optimized"),
+)
 _SAME_FAMILY = {"standardncsv3family": "standardncv3family"}
 
 

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from compute import environments, jobs, launch
 from compute.actions import cannot_ever_run
@@ -112,7 +113,7 @@ def resubmit_run(run: Run, *, by: User, token: UUID | None = None) -> Run:
 
 def cancel_run(run: Run, *, by: User) -> None:
     """Ask a run to stop. One that has no process yet is canceled at once; children are canceled with it."""
-    reason = _("%(user)s canceled it.") % {"user": by.username}
+    reason = gettext_noop("%(user)s canceled it.") % {"user": by.username}
     with transaction.atomic():
         run.move(RunStatus.CANCEL_REQUESTED, reason=reason)
         note(run.workspace, by, "run.cancel", run, kind="run", name=run.display_name)

@@ -29,6 +29,7 @@ from studio.errors import NotThere
 from studio.http import StudioRequest, wants_partial
 from studio.people.actions import note
 from studio.people.permissions import Right, may, require
+from studio.said import said
 
 TABS = ("logs", "details", "outputs", "snapshot", "children", "raw")
 
@@ -209,7 +210,7 @@ def _callout(run: Run) -> dict[str, str] | None:
     if not run.reason:
         return None
     tone = "bad" if run.status == RunStatus.FAILED else "warn"
-    return {"tone": tone, "reason": run.reason, "hint": run.hint}
+    return {"tone": tone, "reason": said(run.reason), "hint": said(run.hint)}
 
 
 def _git(properties: dict[str, Any]) -> dict[str, Any] | None:
@@ -283,7 +284,7 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
         "job": job,
         "state": JobState(job.state),
         "seconds": (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None,
-        "reason": job.end_detail or reason,
+        "reason": said(job.end_detail) or reason,
         "receipt": _receipt(job.receipt),
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from compute import forms, launch, sizes
 from compute.drivers.base import Driver, Handle, Provisions, Queues, Resizes, TargetReport
@@ -16,7 +17,7 @@ from studio.errors import CannotEverRun
 
 
 class AmlComputeDriver(Driver, Provisions, Resizes, Queues, OnThisMachine):
-    label = "Compute cluster"
+    label = gettext_lazy("Compute cluster")
     form: ClassVar = forms.ClusterForm
 
     def refresh(self) -> TargetReport:

@@ -11,6 +11,8 @@ from django.forms import BaseForm
 from compute.states import EndReason, ProvisioningState
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     from compute.models import ComputeTarget, Job
 
 Handle = dict[str, Any]  # JSON; enough to find a job again after a restart
@@ -61,7 +63,7 @@ class Driver(ABC):
     database; whatever a provider raises leaves here as a StudioError.
     """
 
-    label: ClassVar[str]  # as in the Create and Attach menus
+    label: "ClassVar[StrOrPromise]"  # as in the Create and Attach menus
     form: ClassVar[type[BaseForm]]  # its fields, their validation, the help beside them
     do_not_call_in_templates = True  # Django templates call a class they meet, and print nothing
 

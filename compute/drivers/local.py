@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext_lazy
+
 from compute import forms, launch, processes
 from compute.drivers.base import Driver, Executes, Handle, JobReport, Phase, TargetReport
 from compute.models import Job, Node
@@ -39,7 +41,7 @@ class OnThisMachine(Executes):
 
 
 class LocalDriver(Driver, OnThisMachine):
-    label = "Local computer"
+    label = gettext_lazy("Local computer")
     form = forms.TargetForm
 
     def refresh(self) -> TargetReport:

@@ -6,12 +6,14 @@ import socket
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psutil
 from django.conf import settings
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -134,9 +136,9 @@ def host_verdict(size: VmSize) -> str:
             "needs %(need)d GPU; this machine has %(have)s", "needs %(need)d GPUs; this machine has %(have)s", size.gpus
         ) % {"need": size.gpus, "have": len(host.gpus) or _("none")}
     if missing.memory_bytes:
-        return _("needs %(need)g GB of memory; this machine has %(have).1f GB") % {
-            "need": size.memory_bytes / GB,
-            "have": host.memory_bytes / GB,
+        return _("needs %(need)s GB of memory; this machine has %(have)s GB") % {
+            "need": number_format(Decimal(f"{size.memory_bytes / GB:g}")),
+            "have": number_format(Decimal(f"{host.memory_bytes / GB:.1f}")),
         }
     if missing.cpus:
         return _("needs %(need)d vCPUs; this machine gives %(have)d") % {

@@ -5,10 +5,11 @@ const LONGEST_WAIT = 15000; // ms before connecting again
 let newest = {}, wait = 500;
 
 const units = ["B", "kB", "MB", "GB", "TB"];
+const written = new Intl.NumberFormat(document.documentElement.lang || "en", { maximumFractionDigits: 1 });
 function size(bytes) {
   let n = bytes, unit = 0;
   while (n >= 1000 && unit < units.length - 1) { n /= 1000; unit += 1; }
-  return `${n >= 100 || !unit ? n.toFixed(0) : n.toFixed(1).replace(/\.0$/, "")} ${units[unit]}`;
+  return `${written.format(n >= 100 || !unit ? Math.round(n) : n)} ${units[unit]}`;
 }
 
 function show() {

@@ -7,14 +7,21 @@ from typing import Any
 
 from django import template
 from django.template.context import RequestContext
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from studio.people.permissions import TABLE, Right, Role, needed
+from studio.said import said
 
 register = template.Library()
+register.filter("said", said)
+
+
+def number(value: Decimal | float, places: int = 1) -> str:
+    """Write a number with so many decimals as the reader's language does: "1,234.5", "1.234,5"."""
+    return formats.number_format(Decimal(f"{value:.{places}f}"), places, force_grouping=True)
 
 
 @register.filter
@@ -25,7 +32,7 @@ def duration(seconds: float | timedelta | None) -> str:
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
     if seconds < 0.95:
-        return _("%(n).1f s") % {"n": max(0.0, seconds)}
+        return _("%(n)s s") % {"n": number(max(0.0, seconds))}
     whole = round(seconds)
     days, rest = divmod(whole, 86400)
     hours, rest = divmod(rest, 3600)
@@ -82,9 +89,10 @@ def size_of(count: int | float | None) -> str:
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if abs(size) < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}".replace(".0 ", " ")
+            places = 0 if unit == "B" or size >= 100 or f"{size:.1f}".endswith(".0") else 1
+            return f"{number(size, places)} {unit}"
         size /= 1000
-    return f"{size:.1f} TB"
+    return f"{number(size)} TB"
 
 
 @register.filter
@@ -93,7 +101,8 @@ def usd(amount: Decimal | float | None) -> str:
     if amount is None:
         return "—"
     value = Decimal(str(amount))
-    return f"${value:,.2f}" if value == value.quantize(Decimal("0.01")) else f"${value:,.3f}"
+    places = 2 if value == value.quantize(Decimal("0.01")) else 3
+    return _("$%(amount)s") % {"amount": number(value, places)}
 
 
 @register.simple_tag(takes_context=True)
@@ -105,7 +114,7 @@ def may_i(context: RequestContext, right: str) -> bool:
 
 @register.simple_tag(takes_context=True)
 def needs(context: RequestContext, right: str) -> SafeString | str:
-    """Disable the button it stands in unless the person has `right`, and say who does: <button {% needs "run.cancel" %}>."""
+    """Disable the button it stands in unless the person has `right`, and say who does: {% needs "run.cancel" %}."""
     if may_i(context, right):
         return ""
     return format_html('disabled aria-disabled="true" title="{}" data-needs', needed(Right(right)))
@@ -171,7 +180,7 @@ def node_cells(total: int = 0, **counts: int) -> SafeString:
     scale = min(1.0, MOST_CELLS / whole) if whole else 1.0
     marks = [mark for _state, mark, count in here for _n in range(max(round(count * scale), 1) if count else 0)]
     marks += [""] * (round(whole * scale) - len(marks))
-    words = ", ".join(f"{count} {state}" for state, _mark, count in here if count)
+    words = ", ".join(f"{count} {_(state)}" for state, _mark, count in here if count)
     label = _("%(up)d of %(whole)d nodes") % {"up": up, "whole": whole} + (f": {words}" if words else "")
     return format_html(
         '<span class="nodes" role="img" aria-label="{}" title="{}">{}</span>',

@@ -1,0 +1,104 @@
+"""Sentences that the studio stored, in the reader's language.
+
+What is stored is English, whoever caused it: a worker has no reader. Each such sentence once came out of the
+catalogue, as a pattern and its facts; so its pattern is found there again, and its facts, which may be sentences or
+parts of them, likewise. What no pattern fits is shown as it is: another program's words, say.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from django.conf import settings
+from django.utils.formats import number_format
+from django.utils.translation import get_language
+
+HOLE = re.compile(r"%\((\w+)\)([\d.]*[a-z])")
+ENOUGH = 6  # letters of a pattern: fewer would fit anything
+LONGEST = 600  # characters; what is longer is no sentence of ours
+JOINTS = (" or ", " and ")
+DEEPEST = 4  # facts in facts
+
+
+class Pattern(NamedTuple):
+    """A sentence with holes for facts: its English between the holes, the holes' names and kinds, its translation."""
+
+    parts: list[str]
+    holes: list[tuple[str, str]]
+    words: str
+
+    def facts(self, sentence: str) -> dict[str, str] | None:
+        """Return what of `sentence` stands in the holes, or None where it is another sentence."""
+        first, *between, last = self.parts
+        if not sentence.startswith(first):
+            return None
+        found, at = [], len(first)
+        for part in between:
+            end = sentence.find(part, at + 1)
+            if end < 0:
+                return None
+            found.append(sentence[at:end])
+            at = end + len(part)
+        end = len(sentence) - len(last)
+        if end <= at or not sentence.endswith(last):
+            return None
+        return dict(zip((name for name, _kind in self.holes), [*found, sentence[at:end]], strict=True))
+
+
+def said(sentence: str) -> str:
+    """Return a stored sentence in the reader's language."""
+    language = (get_language() or "en").partition("-")[0]
+    if not sentence or language == "en" or len(sentence) > LONGEST:
+        return sentence
+    return _in(language, sentence, 0)
+
+
+@lru_cache(maxsize=4096)
+def _in(language: str, sentence: str, depth: int) -> str:
+    known, patterns = _phrases(language)
+    if sentence in known or depth > DEEPEST:
+        return known.get(sentence, sentence)
+    for pattern in patterns:
+        facts = pattern.facts(sentence)
+        if facts is not None:
+            for name, kind in pattern.holes:
+                number = kind.endswith("f") and re.fullmatch(r"\d+\.\d+", facts[name])
+                facts[name] = number_format(Decimal(facts[name])) if number else _in(language, facts[name], depth + 1)
+            return HOLE.sub(lambda hole: facts[hole[1]], pattern.words)  # noqa: B023 - used at once
+    for word in JOINTS if depth else ():  # a fact may be a list
+        if word in sentence:
+            return known.get(word, word).join(_in(language, part, depth + 1) for part in sentence.split(word))
+    return sentence
+
+
+@lru_cache
+def _phrases(language: str) -> tuple[dict[str, str], list[Pattern]]:
+    """Return the sentences without facts, and those with facts, the most telling ones first."""
+    known, patterns = {}, []
+    for english, words in _catalogue(language):
+        holes = HOLE.findall(english)
+        parts = HOLE.split(english)[::3]
+        if not holes:
+            known[english] = words
+        elif all(parts[1:-1]) and sum(c.isalpha() for c in "".join(parts)) >= ENOUGH:
+            patterns.append(Pattern(parts, holes, words))
+    return known, sorted(patterns, key=lambda one: -len("".join(one.parts)))
+
+
+def _catalogue(language: str) -> Iterator[tuple[str, str]]:
+    """Yield what the compiled catalogue holds, each form of a plural by itself; gettext keeps only the first."""
+    file = Path(settings.LOCALE_PATHS[0]) / language / "LC_MESSAGES" / "django.mo"
+    if not file.is_file():
+        return
+    data = file.read_bytes()
+    _magic, _version, count, ids, strings = struct.unpack_from("<5I", data)
+    for n in range(count):
+        english, words = (
+            data[at : at + size].decode().rpartition("\x04")[2].split("\0")
+            for size, at in (struct.unpack_from("<2I", data, table + 8 * n) for table in (ids, strings))
+        )
+        yield from zip(english, words, strict=True)

@@ -1,0 +1,214 @@
+"""A workspace with something on every page, and the pages, for tests that look at all of them."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from compute import logs
+from compute.actions import ensure_local
+from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
+from runs import snapshots
+from runs.models import Attempt, Experiment, Run
+from runs.states import RunStatus
+from studio.people.actions import create_workspace, invite, note, set_role
+from studio.people.models import SignInLink, User, Workspace
+from studio.people.permissions import Role
+from tests.compute.clusters import make_cluster, make_job, make_node
+
+LINES = "".join(
+    f"epoch {n:3}  loss {2.3 / n:.4f}\n{'WARNING: the learning rate is low' if n % 9 == 0 else 'ok'}\n"
+    for n in range(1, 60)
+)
+LOG = LINES + "Traceback (most recent call last):\nValueError: no such fold\n"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page: what it is called here, its address, and who looks."""
+
+    name: str
+    path: str
+    who: str = "ana"  # empty: a visitor
+
+
+def furnish(ana: User) -> Workspace:
+    """Make a workspace where something runs, waits, failed and ended, on clusters in several states."""
+    workspace = create_workspace("vision-team", ana)
+    empty = create_workspace("empty-team", ana)
+    ensure_local(empty)
+    ben = User.objects.create_user("ben", "ben@example.org", "correct horse", first_name="Ben", last_name="Ortiz")
+    set_role(workspace, ben, Role.DATA_SCIENTIST, by=ana)
+    set_role(workspace, User.objects.create_user("rita", "rita@example.org", "correct horse"), Role.READER, by=ana)
+    invite(workspace, "dora@example.org", Role.CONTRIBUTOR, by=ana)
+    local = ensure_local(workspace)
+    cluster = make_cluster(
+        workspace,
+        created_by=ana,
+        max_nodes=8,
+        min_nodes=1,
+        tags={"team": "vision"},
+        description="For the nightly sweeps.",
+        identity={"type": "SystemAssigned"},
+        config={"ssh": {"enabled": True, "admin_user": "azureuser", "public_key": "ssh-ed25519 AAAA ana@host"}},
+        allocation_state=AllocationState.RESIZING,
+    )
+    make_cluster(workspace, "gpu-low", vm_size="Standard_NC6", vm_priority="LowPriority", created_by=ben)
+    make_cluster(
+        workspace,
+        "leaving-soon",
+        provisioning_state=ProvisioningState.DELETING,
+        state_reason="ana deletes it; its runs end and its nodes leave.",
+    )
+    cluster.scaling.create(before=0, after=2, cause="for run brave_lemur", took=timedelta(seconds=0.4))
+    changes = {"before": {"max_nodes": 4}, "after": {"max_nodes": 8}}
+    note(workspace, ana, "target.resize", cluster, kind="target", name=cluster.name, detail=changes)
+
+    snapshot, _facts = snapshots.from_text(workspace, "train.py", "import sys\n\nprint('hello', sys.argv)\n")
+    digits = Experiment.objects.create(
+        workspace=workspace, name="digits-svm", created_by=ana, description="Kernels compared.", tags={"data": "digits"}
+    )
+    now = timezone.now()
+
+    def run(number: int, name: str, status: RunStatus, **facts: Any) -> Run:
+        one = Run.objects.create(
+            workspace=workspace,
+            experiment=digits,
+            number=number,
+            run_id=f"digits-svm_{number}",
+            display_name=name,
+            status=status,
+            snapshot=snapshot,
+            **{
+                "target": cluster,
+                "target_name": cluster.name,
+                "submitted_by": ana,
+                "config": {
+                    "script": "train.py",
+                    "arguments": ["--kernel", "rbf"],
+                    "variables": {"TOKEN": "s3cret"},
+                    "node_count": 1,
+                },
+                "tags": {"kernel": "rbf", "data": "digits"},
+                "created_at": now - timedelta(minutes=42 - number),
+            }
+            | facts,
+        )
+        one.events.create(old=RunStatus.STARTING, new=RunStatus.QUEUED, at=one.created_at + timedelta(seconds=2))
+        if status != RunStatus.QUEUED:
+            one.events.create(old=RunStatus.QUEUED, new=RunStatus.RUNNING, at=one.created_at + timedelta(seconds=30))
+        if one.has_ended:
+            one.events.create(old=RunStatus.RUNNING, new=status, at=one.ended_at or now)
+        return one
+
+    def attempt(of: Run, state: JobState, log: str, **facts: Any) -> None:
+        job = make_job(of.target or local, state, placed_on=["tvm-0a1b2c3d4e5f"], **facts)
+        job.run_id, job.run_name = of.run_id, of.display_name
+        job.save()
+        Attempt.objects.create(run=of, number=1, job=job)
+        outputs = job.folder / "rank-0" / "outputs"
+        outputs.mkdir(parents=True)
+        (outputs / "scores.csv").write_text("fold,accuracy\n1,0.9722\n2,0.9750\n")
+        logs.append(f"runs/{of.run_id}/1/std_log.txt", 0, log.encode())
+        if state == JobState.RUNNING:
+            make_node(cluster, NodeState.RUNNING, job=job)
+
+    ended = {"started_at": now - timedelta(minutes=30), "ended_at": now - timedelta(minutes=9)}
+    running = run(
+        1,
+        "brave_lemur_7k2",
+        RunStatus.RUNNING,
+        started_at=now - timedelta(minutes=5),
+        description="The second fold again.",
+        properties={"azureml.git.commit": "4be1c07aa", "azureml.git.branch": "main", "azureml.git.dirty": "True"},
+    )
+    attempt(running, JobState.RUNNING, LINES)
+    failed = run(
+        2,
+        "calm_otter_with_quite_a_long_name_x1",
+        RunStatus.FAILED,
+        exit_code=1,
+        reason="train.py ended with exit code 1.",
+        hint="The last lines of its log say why.",
+        **ended,
+    )
+    attempt(
+        failed,
+        JobState.ENDED,
+        LOG,
+        exit_code=1,
+        end_reason=EndReason.EXITED,
+        started_at=ended["started_at"],
+        ended_at=ended["ended_at"],
+        receipt={"signalled": [{"pid": 12, "name": "python", "signal": "TERM"}], "left": 0},
+    )
+    attempt(run(3, "sly_fox_9c", RunStatus.COMPLETED, exit_code=0, **ended), JobState.ENDED, LINES, exit_code=0)
+    run(4, "shy_mole_2d", RunStatus.QUEUED, reason="Waits for 1 node of cpu-cluster to start.", submitted_by=ben)
+    run(5, "keen_crow_5e", RunStatus.CANCELED, reason="ana canceled it.", target=local, target_name="local", **ended)
+    run(6, "child_of_lemur", RunStatus.COMPLETED, parent=running, exit_code=0, **ended)
+    digits.last_number = 6
+    digits.save()
+    for state in (NodeState.IDLE, NodeState.PREPARING, NodeState.LEAVING, NodeState.UNUSABLE):
+        make_node(cluster, state)
+    return workspace
+
+
+def places(ana: User, workspace: Workspace) -> list[Place]:
+    """Return every page a person can open, tabs and empty ones too."""
+    space, rest = workspace.name, []
+
+    def of(name: str, *args: Any) -> str:
+        return reverse(name, args=[space, *args])
+
+    for tab in ("clusters", "instances", "attached", "local"):
+        rest.append(Place(f"compute {tab}", f"{of('compute:list')}?tab={tab}"))
+    for tab in ("overview", "nodes", "runs", "activity"):
+        rest.append(Place(f"target {tab}", f"{of('compute:detail', 'cpu-cluster')}?tab={tab}"))
+    wizard = "vm_size=Standard_DS3_v2&vm_priority=Dedicated&min_nodes=1&max_nodes=4&idle_seconds=120&name=new-cluster"
+    for step in (1, 2, 3, 4):
+        rest.append(Place(f"wizard {step}", f"{of('compute:create')}?step={step}&{wizard}"))
+    for tab in ("logs", "details", "outputs", "snapshot", "children", "raw"):
+        rest.append(Place(f"run {tab}", f"{of('runs:detail', 'digits-svm_1')}?tab={tab}"))
+    return [
+        Place("home", of("home")),
+        Place("home of nothing", reverse("home", args=["empty-team"])),
+        *rest,
+        Place("compute of nothing", reverse("compute:list", args=["empty-team"])),
+        Place("compute filtered", f"{of('compute:list')}?q=nothing-like-it"),
+        Place("target local", of("compute:detail", "local")),
+        Place("target scale", of("compute:scale", "cpu-cluster")),
+        Place("target identity", of("compute:identity", "cpu-cluster")),
+        Place("target delete", of("compute:delete", "cpu-cluster")),
+        Place("submit", of("runs:submit")),
+        Place("submit like", f"{of('runs:submit')}?like=digits-svm_2"),
+        Place("runs", of("runs:list")),
+        Place("runs of nothing", reverse("runs:list", args=["empty-team"])),
+        Place("runs filtered", f"{of('runs:list')}?q=nothing-like-it"),
+        Place("run failed", of("runs:detail", "digits-svm_2")),
+        Place("run failed details", f"{of('runs:detail', 'digits-svm_2')}?tab=details"),
+        Place("run waiting", of("runs:detail", "digits-svm_4")),
+        Place("run output", f"{of('runs:output', 'digits-svm_1', 1, 'outputs/scores.csv')}?view=preview"),
+        Place("run file", f"{of('runs:snapshot_file', 'digits-svm_1', 'train.py')}?view=preview"),
+        Place("experiments", of("runs:experiments")),
+        Place("experiments of nothing", reverse("runs:experiments", args=["empty-team"])),
+        Place("experiment", of("runs:experiment", "digits-svm")),
+        Place("search", f"{of('search')}?q=lemur"),
+        Place("search nothing", f"{of('search')}?q=zebra"),
+        Place("members", of("members")),
+        Place("members as reader", of("members"), "rita"),
+        Place("wizard as reader", of("compute:create"), "rita"),
+        Place("run as reader", of("runs:detail", "digits-svm_1"), "rita"),
+        Place("profile", reverse("profile")),
+        Place("no such page", of("runs:detail", "no-such-run")),
+        Place("password change", reverse("account_change_password")),
+        Place("sign out", reverse("account_logout")),
+        Place("sign in", reverse("account_login"), ""),
+        Place("password reset", reverse("account_reset_password"), ""),
+        Place("password reset done", reverse("account_reset_password_done"), ""),
+        Place("by link", reverse("sign_in_by_link", args=[SignInLink.issue(ana)]), ""),
+        Place("by old link", reverse("sign_in_by_link", args=["old"]), ""),
+        Place("invitation too old", reverse("join", args=["old"]), ""),
+        Place("nowhere", "/nowhere/", ""),
+    ]

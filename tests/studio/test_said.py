@@ -1,0 +1,41 @@
+"""Stored sentences are shown in the reader's language."""
+
+import pytest
+from django.utils import translation
+
+from studio.said import said
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("train.py ended with exit code 1.", "train.py terminó con el código de salida 1."),
+        ("ana canceled it.", "ana la canceló."),
+        (
+            "Waits for 2 nodes of cpu-cluster: 4 of 4 busy, next free when old_owl or fox ends.",
+            "Espera 2 nodos de cpu-cluster: 4 de 4 ocupados, el próximo queda libre cuando termine old_owl o fox.",
+        ),
+        (
+            "Its node was taken. It starts over from its first line: attempt 2 of 4.",
+            "Se retiró su nodo. Vuelve a empezar desde la primera línea: intento 2 de 4.",
+        ),
+        (
+            "A node of big needs 56.0 GB of memory, and this machine has 7.6 GB of memory.",
+            "Un nodo de big necesita 56,0 GB de memoria y esta máquina tiene 7,6 GB de memoria.",
+        ),
+        ("for run brave_lemur", "para la ejecución brave_lemur"),
+        ("ModuleNotFoundError: No module named 'x'", "ModuleNotFoundError: No module named 'x'"),
+        ("", ""),
+    ],
+)
+def test_a_stored_sentence_is_said_in_spanish(stored, shown):
+    with translation.override("es"):
+        assert said(stored) == shown
+    with translation.override("en"):
+        assert said(stored) == stored
+
+
+def test_what_is_long_or_strange_takes_no_time():
+    with translation.override("es"):
+        for text in ("Waits for " * 60, ": " * 300, "x" * 5000, "%(n)s" * 50):
+            assert isinstance(said(text), str)
