@@ -74,8 +74,12 @@ def start(data: Path, output: Path) -> Studio:
             command, cwd=CHECKOUT, env=environ(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
     studio = Studio(process, data, output)
-    until(lambda: "Ctrl-C stops" in studio.said() or process.poll() is not None)
-    assert process.poll() is None, studio.said()
+    try:
+        until(lambda: "Ctrl-C stops" in studio.said() or process.poll() is not None)
+        assert process.poll() is None, studio.said()
+    except BaseException:
+        process.terminate()  # whatever it waits for, it does not stay
+        raise
     return studio
 
 
