@@ -6,7 +6,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from compute.isolation import amount
+from studio.templatetags.studio import size_of
 
 
 def free_bytes() -> int:
@@ -26,6 +26,6 @@ def why_full() -> str:
     if free >= settings.DISK_FLOOR_BYTES:
         return ""
     return _("Waits: the disk of this machine has %(free)s left, less than the floor of %(floor)s.") % {
-        "free": amount(free),
-        "floor": amount(settings.DISK_FLOOR_BYTES),
+        "free": size_of(free),
+        "floor": size_of(settings.DISK_FLOOR_BYTES),
     }

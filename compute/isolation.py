@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -16,6 +17,7 @@ from django.utils.translation import gettext as _
 from compute import confinement
 from compute.models import Job
 from compute.processes import Confinement
+from studio.templatetags.studio import size_of
 
 USERS_EACH = 100_000_000  # numbers for builds, and after them for jobs
 _PROBE = "import sys; sys.path.append(sys.argv[1]); import confinement; confinement.probe(int(sys.argv[2]))"
@@ -212,6 +214,7 @@ def what_holds() -> list[Fact]:
     ways += [_("mounts of its own")] if own_user and have.mounts else []
     ways += [by_landlock] if have.landlock and not (own_user and have.mounts) else []
     held = ", ".join(ways)
+    guarded = bool(urlsplit(settings.REDIS_URL).password)  # to Landlock, a connection is no reading
     not_held = _("not held here: no user of its own, and the kernel offers no Landlock")
     mend = _("Start the studio as root, or on Linux 5.19 or later with Landlock enabled.")
     return [
@@ -237,6 +240,16 @@ def what_holds() -> list[Fact]:
             "" if own_user or have.landlock >= 6 else mend,
         ),
         Fact(
+            _("A run cannot reach the studio's queue."),
+            _("a user of its own")
+            if own_user
+            else _("a password")
+            if guarded
+            else _("not held here: it has no password"),
+            own_user or guarded,
+            "" if own_user or guarded else _("Start the studio as root, or set REDIS_URL to a server with a password."),
+        ),
+        Fact(
             _("A run that starts too many processes is ended."),
             _("the kernel holds its user, and above %(n)d the run is ended") % {"n": settings.RUN_PROCESSES}
             if own_user
@@ -245,7 +258,7 @@ def what_holds() -> list[Fact]:
         ),
         Fact(
             _("A run that uses too much memory or disk is ended, and the machine goes on."),
-            _("watched: memory of its node, %(disk)s of disk") % {"disk": amount(settings.RUN_DISK_BYTES)},
+            _("watched: memory of its node, %(disk)s of disk") % {"disk": size_of(settings.RUN_DISK_BYTES)},
             True,
         ),
     ]
@@ -265,9 +278,3 @@ def _mend_of_user(have: Means) -> str:
     if not have.users:
         return _("Set STUDIO_RUN_USERS_FROM to a number from which on the container has users that are free.")
     return _("Use a Python outside of /root, such as the system's.")
-
-
-def amount(count: int) -> str:
-    """Return bytes for people: "20 GB", "1.2 GB"."""
-    unit, name = (2**30, "GB") if count >= 2**30 else (2**20, "MB")
-    return f"{count / unit:.1f}".removesuffix(".0") + f" {name}"

@@ -285,9 +285,9 @@ def at(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e6):06d}+00:00"
 
 
-def of_gigabytes(used: int, limit: int) -> str:
+def of_gigabytes(used: int, limit: int, kilo: int = 1024) -> str:
     """Return "used 7.1 of 7 GB", in megabytes below one gigabyte; never a number that hides the excess."""
-    unit, name = (2**30, "GB") if limit >= 2**30 else (2**20, "MB")
+    unit, name = (kilo**3, "GB") if limit >= kilo**3 else (kilo**2, "MB")
     most = limit / unit
     digits = 1 if round(used / unit, 1) > round(most, 1) else 3
     return f"used {used / unit:.{digits}f} of {most:.{digits}f}".replace(f".{'0' * digits}", "") + f" {name}"
@@ -519,7 +519,7 @@ class Shepherd:
         self.disk_look = self.disk_look or sizes(self.spec.get("disk", []))
         for used in self.disk_look:
             if used > limit:
-                return f"{of_gigabytes(used, limit)} of disk"
+                return f"{of_gigabytes(used, limit, 1000)} of disk"
             if time.monotonic() - now > DISK_SLICE:
                 self.disk_took += time.monotonic() - now
                 return ""

@@ -419,7 +419,7 @@ with open("big", "wb") as file:
         file.flush()
         time.sleep(0.01)
 """
-    report = finished(processes.start(spec(code, disk_bytes=8 << 20, disk=[str(tmp_path / "rank-0")])))
+    report = finished(processes.start(spec(code, disk_bytes=8_000_000, disk=[str(tmp_path / "rank-0")])))
     assert report.reason == EndReason.DISK
     assert report.detail.startswith("used ")
     assert report.detail.endswith(" of 8 MB of disk")

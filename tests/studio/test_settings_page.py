@@ -1,5 +1,7 @@
 """The studio's own page: for every member, with live facts, and with nothing that a Reader must not see."""
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,11 @@ def page(member: Callable[[str, Role], User], client: Client) -> Callable[[], st
 
 def test_a_reader_sees_parts_machine_limits_and_what_holds(page: Callable[[], str]) -> None:
     host = embedded.this_host()
-    cache.set("studio.tick", __import__("time").time())
+    cache.set("studio.tick", time.time())
     text = page()
-    for words in ("Database", "Worker", "was heard 0 s ago", f"Machine {host.name}", "read each other", "Version 0."):
+    for words in ("Database", "Worker", f"Machine {host.name}", "read each other", "Version 0."):
         assert words in text
+    assert re.search(r"was heard \d+ s ago", text)
     assert "20.0 GB" in text or "20 GB" in text
 
 
