@@ -628,6 +628,7 @@ class Log {
       });
     }
     on(this.part("go"), "click", () => this.part("places").showModal());
+    on(this.part("places-close"), "click", () => this.part("places").close());
     on(this.part("places"), "close", ({ target }) => {
       if (target.returnValue === "go") this.goTo(target.querySelector("input").value);
       target.returnValue = "";

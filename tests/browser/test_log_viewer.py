@@ -2,6 +2,8 @@
 
 import hashlib
 import random
+import re
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -9,9 +11,12 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 
-from compute import logs
+from compute import log_index, logs
 from compute.models import ComputeTarget, Job
 from compute.states import JobState
 from runs.models import Attempt, Experiment, Run
@@ -22,6 +27,10 @@ ALL_OF_IT = """async () => {
   const { lines } = document.querySelector('[data-log]').log;
   const digest = await crypto.subtle.digest('SHA-256', lines.read(lines.from, lines.end));
   return [...new Uint8Array(digest)].map(b => b.toString(16).padStart(2, '0')).join('');
+}"""
+LOAD_ALL = """async (count) => {
+  const { log } = document.querySelector('[data-log]');
+  while (log.lines.blocks.size < count) for (let block = 0; block < count; block++) await log.load(block);
 }"""
 TEXTS = "() => [...document.querySelectorAll('.log-row')].map(row => row.querySelector('.log-text').textContent)"
 AT_END = (
@@ -316,14 +325,13 @@ def test_a_large_log_opens_at_its_end_and_shows_what_is_scrolled_to(watch, large
     expect(page.locator(".log-text").first).to_contain_text("step 0000000")
     expect(page.locator(".log-number").first).to_have_text("1")
     page.evaluate("() => document.querySelector('[data-log]').log.view.to(20 * 150_000)")
-    expect(page.locator(".log-text").first).to_be_visible()
+    page.wait_for_function("() => document.querySelector('.log-row').dataset.line > 149_000")
     first = page.locator(".log-row").first
+    expect(first.locator(".log-text")).to_be_visible()
     number = int(first.locator(".log-number").inner_text().replace(",", ""))
     assert 149_900 < number <= 150_001
     expect(first.locator(".log-text")).to_contain_text(f"step {number - 1:07d} ")
-    page.evaluate(
-        "async () => { const { log } = document.querySelector('[data-log]'); for (let b = 0; b < 29; b++) await log.load(b) }"
-    )
+    page.evaluate(LOAD_ALL, 29)
     assert page.evaluate(ALL_OF_IT) == logs.sha256(large.key, 30_000_000)
 
 
@@ -405,3 +413,183 @@ def test_who_is_removed_sees_no_more(watch, run, ben, page, sign_in, ana, worksp
     run.write("more\n")
     page.wait_for_timeout(300)
     assert texts(page) == ["for members"]
+
+
+def chosen(page: Page) -> Any:
+    return page.locator(".log-row.log-chosen .log-text")
+
+
+def test_all_of_a_large_log_is_searched_and_any_match_shown(watch, large):
+    large.write("needle at the end\n")
+    page = watch()
+    page.wait_for_function(AT_END)
+    box, found = page.get_by_label("Find in log"), page.locator("[data-log-found]")
+    box.fill("STEP 01000")
+    expect(found).to_have_text("1 of 100")
+    expect(chosen(page)).to_contain_text("step 0100000")
+    expect(page.locator("mark").first).to_have_text("step 01000")
+    box.press("Shift+Enter")
+    expect(found).to_have_text("100 of 100")
+    expect(chosen(page)).to_contain_text("step 0100099")
+    large.write("step 01000 again\n")
+    expect(found).to_have_text("100 of 101")
+    box.press("Enter")
+    expect(chosen(page)).to_have_text("step 01000 again")
+    page.get_by_role("button", name="Match case").click()
+    expect(found).to_have_text("none")
+    page.get_by_role("button", name="Regular expression").click()
+    box.fill("^step 02\\d*77 \\.")
+    expect(found).to_contain_text("of 1,000")
+    box.fill("(")
+    expect(box).to_have_attribute("aria-invalid", "true")
+
+
+def test_e_goes_to_errors_in_all_of_a_large_log(watch, run):
+    filler = ("." * 99 + "\n") * 130_000
+    run.write(f"ValueError: early\n{filler}Traceback (most recent call last):\n{filler}CRITICAL late\n")
+    page = watch()
+    page.wait_for_function("() => document.querySelector('[data-log]').log.lines.numbered")
+    page.wait_for_function(AT_END)
+    page.locator("[data-log-port]").focus()
+    for words, number in (("CRITICAL late", 260_003), ("ValueError: early", 1), ("Traceback", 130_002)):
+        page.keyboard.press("e")
+        expect(chosen(page)).to_contain_text(words)
+        assert page.url.endswith(f":L{number}")
+
+
+def test_a_log_opens_at_a_line_a_byte_or_a_time(watch, large):
+    log_index.marks_path(large.key).write_bytes(struct.pack("<dQdQ", 1e9, 10_000_000, 1e9 + 60, 30_000_000))
+    page = watch("#1/std_log.txt:L150001-L150003")
+    expect(chosen(page)).to_have_count(3)
+    expect(chosen(page).first).to_contain_text("step 0150000")
+    assert log(page, "lines.blocks.size") <= 6
+    page.goto(page.url.split("#")[0] + "#1/std_log.txt:B2000050")
+    expect(chosen(page)).to_have_count(1)
+    expect(chosen(page)).to_contain_text("step 0020000")
+    page.locator("[data-log-port]").focus()
+    page.keyboard.press("l")
+    page.get_by_label("Line number, or time here").fill("2001-09-09T01:46:50Z")
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(chosen(page)).to_contain_text("step 0100000")
+    page.get_by_role("button", name="Timestamps").click()
+    expect(page.locator(".log-row.log-chosen .log-time")).to_have_text(re.compile(r"^\d\d:47:40$"))
+    page.get_by_text("Lines", exact=True).click()
+    page.get_by_role("button", name="Go to a line or a time").click()
+    page.get_by_label("Line number, or time here").fill("250,000")
+    page.keyboard.press("Enter")
+    expect(chosen(page)).to_contain_text("step 0249999")
+
+
+def test_chosen_lines_are_copied_as_text_and_as_markdown(watch, run):
+    run.write("one\n\x1b[31mtwo\x1b[0m ```\nthree\n")
+    page = watch("#1/std_log.txt:L2-L3")
+    expect(chosen(page)).to_have_count(2)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    said = page.locator("[data-log-copy-said]")
+    for name, wanted in (
+        ("Copy lines as text", "two ```\nthree"),
+        (
+            "Copy lines as Markdown, with the link",
+            f"[brave_lemur_7k2 std_log.txt:2–3]({page.url})\n\n````text\ntwo ```\nthree\n````\n",
+        ),
+    ):
+        expect(said).to_have_text("Lines")
+        said.click()
+        page.get_by_role("button", name=name).click()
+        expect(said).to_have_text("Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == wanted
+
+
+def test_a_colour_goes_on_until_it_is_switched_off(watch, run):
+    run.write("\x1b[31mred\nstill red\n\x1b[0mplain\nand plain\n")
+    page = watch()
+    expect(page.locator(".log-row")).to_have_count(4)
+    assert page.locator(".log-fg-1").all_inner_texts() == ["red", "still red"]
+
+
+def test_a_line_of_a_hundred_megabytes_does_no_harm(watch, run):
+    run.write("before\n")
+    for _ in range(100):
+        run.write(b"x" * 1_000_000)
+    run.write("\nafter\n")
+    page = watch()
+    page.wait_for_function("() => document.querySelector('[data-log]').log.lines.count === 3")
+    page.locator("[data-log-port]").focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_text("The line goes on for 100 MB: download the log to read it.")).to_be_visible()
+    assert texts(page)[0] == "before"
+    assert texts(page)[2] == "after"
+    assert log(page, "lines.blocks.size") < 10
+
+
+def test_a_page_forgets_what_is_far_away(watch, run):
+    page = watch()
+    held = page.evaluate(
+        """async () => {
+          const { Lines, BLOCK } = await import('/static/js/log/lines.js'), lines = new Lines();
+          lines.append(new Uint8Array(100 * BLOCK).fill(10));
+          const { blocks, solid, count } = lines;
+          return [blocks.size, solid / BLOCK, count / BLOCK, lines.range(0), lines.at(90 * BLOCK)];
+        }"""
+    )
+    assert held == [64, 36, 100, None, 90 * log_index.BLOCK]
+
+
+@examples(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.lists(
+        st.one_of(
+            st.binary(max_size=12),
+            st.sampled_from(
+                [
+                    b"\x1b[",
+                    b"\x1b]8;;",
+                    b"\x1b]0;",
+                    b"\x07",
+                    b"\x1b\\",
+                    b"\x1bP",
+                    b"31;1m",
+                    b"38;2;1;2;3m",
+                    b"38;5;999m",
+                    b"<img src=x onerror=alert(1)>",
+                    b"</span><script>",
+                    b"&lt;",
+                    b"\r",
+                    b"\xe2\x80\xae",
+                    b"\xe2\x81\xa6",
+                ]
+            ),
+            st.characters().map(lambda c: c.encode("utf-8", "surrogatepass")),
+        ),
+        max_size=12,
+    ).map(b"".join)
+)
+def test_no_bytes_become_anything_but_text(shown: Page, data: bytes):
+    tags, attributes, text = shown.evaluate("bytes => draw(bytes)", list(data))
+    assert set(tags) <= {"SPAN", "MARK"}
+    assert set(attributes) <= {"class", "style"}
+    assert not HIDDEN.search(text)
+    if data.isascii() and data.decode().isprintable():
+        assert text == data.decode()
+
+
+HIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
+@pytest.fixture
+def shown(watch, run) -> Page:
+    """A page that draws bytes as the viewer does: draw(bytes) → [tags, attributes, text]."""
+    page: Page = watch()
+    page.evaluate(
+        """async () => {
+          const { decode, fill, pieces } = await import('/static/js/log/text.js');
+          const place = document.createElement('span');
+          window.draw = (bytes) => {
+            const found = pieces(decode(new Uint8Array(bytes).filter(byte => byte !== 10)));
+            fill(place, found, [[0, 2], [5, 9]]);
+            const all = [...place.querySelectorAll('*')];
+            return [all.map(e => e.tagName), all.flatMap(e => e.getAttributeNames()), place.textContent];
+          };
+        }"""
+    )
+    return page

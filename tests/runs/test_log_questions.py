@@ -1,6 +1,7 @@
 """Where a line or a moment is, and what is in a log, for those who may see it."""
 
 import asyncio
+import inspect
 import json
 import struct
 import time
@@ -104,7 +105,7 @@ async def test_a_search_tells_offsets_and_lines_as_it_goes(run, rita):
 @pytest.mark.django_db(transaction=True)
 async def test_a_pattern_without_an_end_is_stopped_and_holds_up_nobody(run, rita, monkeypatch, tmp_path):
     slow = tmp_path / "log_search.py"
-    slow.write_text(open(log_search.__file__).read().replace("CPU_SECONDS = 30", "CPU_SECONDS = 1"))  # noqa: PTH123
+    slow.write_text(inspect.getsource(log_search).replace("CPU_SECONDS = 30", "CPU_SECONDS = 1"))
     monkeypatch.setattr(log_questions, "PROGRAM", str(slow))
     logs.add(key(run), b"a" * 60 + b"!\n")
     asked = asyncio.create_task(searched(rita, run, "search=(a%2B)%2B%24&regex"))
