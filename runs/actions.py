@@ -169,7 +169,7 @@ def record(run: Run, job: Job) -> None:
 
 
 def _record_end(run: Run, job: Job) -> None:
-    """Move a run to its end, or to its next attempt when its node was taken."""
+    """Move a run to its end, or to its next attempt when its node was taken or its machine restarted."""
     because = EndReason(job.end_reason)
     config = RunConfiguration.from_json(run.config)
     facts: dict[str, Any] = {"exit_code": job.exit_code}
@@ -190,14 +190,14 @@ def _record_end(run: Run, job: Job) -> None:
 
 def _restart(run: Run, job: Job, config: RunConfiguration) -> None:
     """Start a preempted run over as its next attempt, unless it has had all it may have."""
-    most = config.restarts + 1
+    most, why = config.restarts + 1, job.end_detail or _("Its node was taken.")
     if job.attempt >= most:
-        reason = _("Its node was taken, and it has used all %(n)d attempts.") % {"n": most}
+        reason = _("%(why)s It has used all its attempts: %(n)d.") % {"why": why, "n": most}
         hint = _("Resubmit it to a dedicated cluster, or allow more restarts.")
         _go(run, RunStatus.FAILED, reason, hint=hint)
         return
     reason = _("%(why)s It starts over from its first line: attempt %(n)d of %(most)d.") % {
-        "why": job.end_detail or _("Its node was taken."),
+        "why": why,
         "n": job.attempt + 1,
         "most": most,
     }

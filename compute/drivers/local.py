@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
-from compute import forms, launch, processes
+from compute import forms, launch, processes, shepherd
 from compute.drivers.base import Driver, Executes, Handle, JobReport, Phase, TargetReport
 from compute.models import Job, Node
 from compute.states import EndReason, ProvisioningState
@@ -27,11 +27,15 @@ class OnThisMachine(Executes):
             yield JobReport(Phase.RUNNING, exit_code=code)
             return
         speaks = failed[0] if failed else reports[0]
+        reason, detail = speaks.reason, speaks.detail
+        if reason == EndReason.LOST and any(rank["boot_id"] != shepherd.boot_id() for rank in handle["ranks"]):
+            # Told to end by a machine that goes down, or gone with it: its place was taken, and no fault of its own.
+            reason, detail = EndReason.PREEMPTED, gettext_noop("The machine restarted while it ran.")
         yield JobReport(
             Phase.ENDED,
             exit_code=speaks.exit_code,
-            reason=speaks.reason,
-            detail=speaks.detail,
+            reason=reason,
+            detail=detail,
             receipt={"ranks": [r.receipt for r in reports]},
         )
 

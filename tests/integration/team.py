@@ -216,25 +216,25 @@ class Person:
         address = self.base.replace("http", "ws") + "/ws/w/default/live/"
         return connect(address, additional_headers={"Cookie": cookies, "Origin": self.base})
 
-    def create_cluster(self, name: str, max_nodes: int = 2) -> None:
+    def create_cluster(self, name: str, max_nodes: int = 2, idle_seconds: int = 120) -> None:
         self.get("/w/default/compute/")  # and with it a token for forms
         page = self.get("/w/default/compute/create/")
         token = re.search(r'name="token" value="([^"]+)"', page)
         assert token, page
         where = self.post(
             "/w/default/compute/create/", token=token[1], name=name, vm_size="Standard_D1_v2", priority="Dedicated",
-            min_nodes="0", max_nodes=str(max_nodes), idle_seconds="120",
+            min_nodes="0", max_nodes=str(max_nodes), idle_seconds=str(idle_seconds),
         )  # fmt: skip
         assert where.endswith(f"/compute/targets/{name}/"), where
 
-    def submit(self, target: str, code: str) -> str:
+    def submit(self, target: str, code: str, restarts: int = 0) -> str:
         """Submit a pasted script and return its run's address."""
         page = self.get(f"/w/default/submit/?target={target}")
         token = re.search(r'name="token" value="([^"]+)"', page)
         assert token, page
         where = self.post(
             "/w/default/submit/", token=token[1], target=target, experiment="team", source="paste", code=code,
-            code_name="train.py", environment="interpreter", node_count="1", max_duration="1 h", restarts="0",
+            code_name="train.py", environment="interpreter", node_count="1", max_duration="1 h", restarts=str(restarts),
         )  # fmt: skip
         assert "/runs/team_" in where, where
         return where
