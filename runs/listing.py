@@ -4,8 +4,11 @@ Made for 100,000 runs: nothing counts all rows, a page is found by its ids throu
 queries does not grow with the rows.
 """
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,14 +18,16 @@ from django.db.models.fields import FloatField, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from runs.models import Experiment, Run
+from runs.models import Experiment, Run, Took
 from runs.states import ACTIVE, RunStatus
 from studio.people.models import User, Workspace
 
 PAGE = 50
 FARTHEST_PAGE = 2000  # the last one a list goes to: filter instead
+MOST_MERGED = 5000  # runs that go on; with more, durations are computed row by row
 
 
 class Elapsed(Func):
@@ -157,7 +162,9 @@ class RunFilter:
         """Sort as asked, equal ones newest first, so that no page shows a row twice."""
         key, down = SORTS[self.sort.removeprefix("-")], self.sort.startswith("-")
         expression = Elapsed() if key == "seconds" else F(key)
-        return runs.order_by(OrderBy(expression, descending=down), "-pk")
+        # No two runs have one name, almost: whichever of those that do comes first, one index serves both ways.
+        second = "-pk" if down or key != "display_name" else "pk"
+        return runs.order_by(OrderBy(expression, descending=down), second)
 
 
 SORTS = {
@@ -205,9 +212,11 @@ def with_what_a_row_shows(runs: "QuerySet[Run]") -> "QuerySet[Run]":
 
 
 def page_of_runs(asked: RunFilter, workspace: Workspace, user: User) -> Page:
-    """Return the page the filter asks for: two queries, however many runs there are."""
+    """Return the page the filter asks for, in as many queries however many runs there are."""
     start = (asked.page - 1) * PAGE
-    ids = list(asked.ordered(asked.of(workspace, user)).values_list("pk", flat=True)[start : start + PAGE + 1])
+    runs = asked.of(workspace, user)
+    by = {"experiment": _ids_by_experiment, "duration": _ids_by_duration}.get(asked.sort.removeprefix("-"), _ids)
+    ids = by(asked, runs, start, PAGE + 1)
     found = {run.pk: run for run in with_what_a_row_shows(Run.objects.filter(pk__in=ids[:PAGE]))}
     has_next = len(ids) > PAGE and asked.page < FARTHEST_PAGE
     return Page(
@@ -217,6 +226,47 @@ def page_of_runs(asked: RunFilter, workspace: Workspace, user: User) -> Page:
         replace(asked, page=asked.page - 1).query if asked.page > 1 else "",
         replace(asked, page=asked.page + 1).query if has_next else "",
     )
+
+
+def _ids(asked: RunFilter, runs: "QuerySet[Run]", start: int, count: int) -> list[int]:
+    return list(asked.ordered(runs).values_list("pk", flat=True)[start : start + count])
+
+
+def _ids_by_experiment(asked: RunFilter, runs: "QuerySet[Run]", start: int, count: int) -> list[int]:
+    """Count the runs of each experiment first: then only those of the page's own experiments are put in order."""
+    counted = dict(runs.order_by().values_list("experiment").annotate(n=Count("pk")))
+    names = dict(Experiment.objects.filter(workspace__in=runs.values("workspace")[:1]).values_list("pk", "name"))
+    inside: list[int] = []
+    passed = room = 0
+    for pk in sorted(counted, key=lambda pk: (names[pk], pk), reverse=asked.sort.startswith("-")):
+        if passed + counted[pk] <= start and not inside:
+            passed += counted[pk]
+            continue
+        inside.append(pk)
+        room += counted[pk]
+        if passed + room >= start + count:
+            break
+    return _ids(asked, runs.filter(experiment__in=inside), start - passed, count) if inside else []
+
+
+def _ids_by_duration(asked: RunFilter, runs: "QuerySet[Run]", start: int, count: int) -> list[int]:
+    """Merge the runs that go on, which are few, into those that have ended, whose durations stand in an index."""
+    going = runs.filter(ended_at=None)
+    now = timezone.now()
+    lasting = [(now - began, pk) for began, pk in going.values_list("created_at", "pk")[: MOST_MERGED + 1]]
+    if len(lasting) > MOST_MERGED:
+        return _ids(asked, runs, start, count)
+    down = asked.sort.startswith("-")
+    skipped = max(0, start - len(lasting))  # these come before the page, however long the others have lasted
+    ended = runs.filter(ended_at__isnull=False).order_by(OrderBy(Took(), descending=down), "-pk")
+    rows = ended.values_list("ended_at", "created_at", "pk")[skipped : start + count]
+
+    def order(pair: tuple[timedelta, int]) -> tuple[timedelta, int]:
+        return (-pair[0] if down else pair[0], -pair[1])
+
+    done = ((end - began, pk) for end, began, pk in rows if end is not None)
+    merged = heapq.merge(sorted(lasting, key=order), done, key=order)  # the database's order of its own stays
+    return [pk for _lasted, pk in islice(merged, start - skipped, start - skipped + count)]
 
 
 EXPERIMENT_SORTS = {"name": "name", "latest": "last_submitted", "created": "created_at"}

@@ -80,6 +80,24 @@ class KnownFile(models.Model):
         return self.sha256[:7]
 
 
+_NOT_ARCHIVED = models.Q(archived_at=None)
+
+
+class Took(models.Func):
+    """How long a run took, in the database's own unit; nothing while it goes on."""
+
+    output_field = models.FloatField()
+
+    def __init__(self) -> None:
+        super().__init__(models.F("ended_at"), models.F("created_at"))
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="(JULIANDAY(%(expressions)s))", arg_joiner=") - JULIANDAY(")
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="(%(expressions)s)", arg_joiner=" - ")
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def for_user(self, user: Any) -> "RunQuerySet":
         """Return the runs of the workspaces `user` belongs to."""
@@ -128,6 +146,32 @@ class Run(models.Model):
             models.Index(fields=["workspace", "-created_at"], name="runs_newest_first"),
             models.Index(fields=["workspace", "status"], name="runs_by_status"),
             models.Index(fields=["target", "-created_at"], name="runs_of_a_target"),
+            # One for each way to sort the list, read alone: the 1,900th page is as quick as the first. They hold what is
+            # filtered by, too; and only what is not archived, since PostgreSQL does not sort by what follows an IS NULL.
+            *(
+                models.Index(
+                    fields=["workspace", *order, "archived_at"], name=f"runs_list_{name}", condition=_NOT_ARCHIVED
+                )
+                for name, order in {
+                    "time": ("-created_at", "-id", "status"),
+                    "name": ("display_name", "id", "status"),
+                    "status": ("status", "-id"),
+                    "status_down": ("-status", "-id"),
+                    "target": ("target_name", "-id", "status"),
+                    "target_down": ("-target_name", "-id", "status"),
+                    "experiment": ("experiment", "status"),
+                }.items()
+            ),
+            models.Index(
+                "workspace",
+                Took(),
+                "id",
+                "status",
+                "archived_at",
+                "ended_at",
+                name="runs_list_duration",
+                condition=_NOT_ARCHIVED & models.Q(ended_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

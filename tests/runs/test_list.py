@@ -1,6 +1,7 @@
 """The lists of runs: what is filtered, sorted and paged, who sees what, and what is done to several at once."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
+from runs import listing
 from runs.states import RunStatus
 from studio.people.actions import create_workspace
 from studio.people.models import User, Workspace
@@ -233,3 +236,36 @@ def test_an_empty_list_holds_the_next_action(as_user, ana, rita, workspace):
     assert reverse("runs:submit", args=[workspace.name]).encode() in as_user(ana).get(url).content
     filtered = as_user(ana).get(url, {"q": "nothing like it"})
     assert b"No run fits" in filtered.content
+
+
+@pytest.mark.parametrize("sort", ["experiment", "-experiment", "duration", "-duration", "name", "-name", "status"])
+@pytest.mark.parametrize("narrowed", [{}, {"statuses": ("Completed", "Running")}])
+def test_pages_of_every_sort_hold_every_run_once_and_in_order(make_run, workspace, ana, monkeypatch, sort, narrowed):
+    monkeypatch.setattr(listing, "PAGE", 3)
+    now = timezone.now()
+    for n in range(23):
+        ended = None if n % 4 == 0 else now - timedelta(seconds=n * 7 % 11)
+        make_run(
+            f"run_{n * 5 % 7}",
+            experiment=f"e{n % 4}",
+            created_at=now - timedelta(seconds=60 + n * 13 % 17),
+            ended_at=ended,
+            status="Completed" if ended else "Running",
+            archived_at=now if n == 5 else None,
+        )
+    pages = [
+        listing.page_of_runs(listing.RunFilter(sort=sort, page=n, **narrowed), workspace, ana) for n in range(1, 9)
+    ]
+    rows = [run for page in pages for run in page.rows]
+    assert [page.has_next for page in pages] == [True] * 7 + [False]
+    assert len({run.pk for run in rows}) == 22
+    said = {
+        "experiment": lambda run: run.experiment.name,
+        "duration": lambda run: (run.ended_at or now) - run.created_at,
+        "name": lambda run: run.display_name,
+        "status": lambda run: run.status,
+    }[sort.removeprefix("-")]
+    values = [said(run) for run in rows]
+    assert values == sorted(values, reverse=sort.startswith("-"))
+    if sort.removeprefix("-") in ("experiment", "status"):  # where many are equal
+        assert rows == sorted(sorted(rows, key=lambda r: -r.pk), key=said, reverse=sort.startswith("-"))
