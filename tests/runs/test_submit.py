@@ -43,6 +43,11 @@ def file(name, content=b"print(1)\n"):
     return SimpleUploadedFile(name, content)
 
 
+def manifest_of(run):
+    assert run.snapshot is not None
+    return run.snapshot.manifest
+
+
 def errors(response):
     assert response.status_code == 422, response.content[:2000]
     return {field: [e["message"] for e in said] for field, said in response.json()["errors"].items()}
@@ -70,7 +75,7 @@ def test_a_pasted_script_becomes_a_run(as_user, ben, url, workspace):
     assert run.config["arguments"] == ["--name", "a b", "--n", "3"]
     assert run.config["variables"] == {"EPOCHS": "3"}
     assert run.config["max_seconds"] == 9000
-    assert [e["path"] for e in run.snapshot.manifest] == ["train.py"]
+    assert [e["path"] for e in manifest_of(run)] == ["train.py"]
 
 
 def test_a_folder_becomes_a_snapshot_and_its_likeliest_script_is_run(as_user, ben, url):
@@ -87,7 +92,7 @@ def test_a_folder_becomes_a_snapshot_and_its_likeliest_script_is_run(as_user, be
     run = Run.objects.get()
     assert answer.json()["location"].endswith(f"/{run.run_id}/")
     assert run.config["script"] == "train.py"
-    assert [e["path"] for e in run.snapshot.manifest] == ["data/data.csv", "train.py", "util.py"]
+    assert [e["path"] for e in manifest_of(run)] == ["data/data.csv", "train.py", "util.py"]
 
 
 def test_a_zip_becomes_a_snapshot(as_user, ben, url):
