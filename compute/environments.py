@@ -288,7 +288,7 @@ def _build(environment: Environment) -> Environment:
                 env=_surroundings(workshop),
                 log=logs.path(environment.log_key),
                 folder=workshop / "control",
-                tag=f"environment-{environment.folder.name}",
+                tag=f"environment-{environment.folder.name}-{_mark(environment.folder)}",
                 confinement=confinement,
                 most_processes=settings.RUN_PROCESSES,
                 max_seconds=LONGEST_BUILD_SECONDS,
@@ -301,6 +301,11 @@ def _build(environment: Environment) -> Environment:
         return environment
     _change(environment, handle=environment.handle | handle)
     return environment
+
+
+def _mark(folder: Path) -> str:
+    """Return what tells the builds of this studio from those of others on the machine, which may be of the same."""
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
 
 
 def _confinement(environment: Environment) -> Confinement:
@@ -318,8 +323,7 @@ def _confinement(environment: Environment) -> Confinement:
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
         if folder != root:
-            isolation.give(folder, isolation.user_of_builds())
-            folder.chmod(0o755)
+            isolation.give(folder, isolation.user_of_builds(), 0o755)
     for name in ("requirements.txt", "environment.yml", "plan.json"):
         (workshop / name).chmod(0o644)
     needed = [root, Path(builder.__file__).absolute(), tool, *map(Path, filter(None, [conda_tool()]))]

@@ -1,11 +1,13 @@
 """How far a run is kept from the studio, from other runs and from what it has no business with, on this machine."""
 
+import fcntl
 import glob
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -100,7 +102,7 @@ def _confinement(
     user: int | None, own: Iterable[Path], read: Iterable[Path], python: Path, groups: Iterable[int] = ()
 ) -> Confinement:
     have = means()
-    mine, needed = _real(own), _real(read)
+    mine, needed = _real(own), [path for path in _real(read) if Path(path).exists()]
     disks = [Path(one.path) for one in os.scandir("/dev") if stat.S_ISBLK(one.stat(follow_symlinks=False).st_mode)]
     return Confinement(
         user=user,
@@ -116,7 +118,7 @@ def _confinement(
     )
 
 
-def give(path: Path, user: int | None) -> None:
+def give(path: Path, user: int | None, mode: int = 0o700) -> None:
     """Make a folder, and all in it, one user's own, with the folder itself last.
 
     What is that user's already is left alone: its programs may be at work in there, and could have a file of the
@@ -124,11 +126,25 @@ def give(path: Path, user: int | None) -> None:
     """
     if user is None or path.lstat().st_uid == user:
         return
-    for top, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            os.chown(os.path.join(top, name), user, user, follow_symlinks=False)  # noqa: PTH118
-    path.chmod(0o700)
-    os.chown(path, user, user, follow_symlinks=False)
+    with _one_at_a_time():
+        if path.lstat().st_uid == user:  # another who starts the same was ahead
+            return
+        for top, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                os.chown(os.path.join(top, name), user, user, follow_symlinks=False)  # noqa: PTH118
+        path.chmod(mode)
+        os.chown(path, user, user, follow_symlinks=False)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep others of this machine from giving the same away, and from starting a program in it, meanwhile."""
+    lock = os.open(Path(settings.DATA_DIR) / "give.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _hidden() -> list[Path]:

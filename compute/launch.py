@@ -69,6 +69,8 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
         (job.folder / name).mkdir(parents=True, exist_ok=True)
         isolation.give(job.folder / name, user)
     folders = [str(job.folder / f"rank-{rank}") for rank in range(job.node_count)]
+    for folder in folders:  # theirs already, unless an older studio made them
+        isolation.give(Path(folder), user)
     confinement = isolation.of_job(job, python, gpus=any(node and node.gpus for node in nodes))
     say(job, f"$ {shlex.join([python.name, *command[1:]])}")
     return {
