@@ -3,9 +3,11 @@
 import re
 import threading
 from datetime import timedelta
+from io import StringIO
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -184,6 +186,21 @@ def test_the_last_owner_is_not_switched_off(workspace, ana, ben):
     assert SignInLink.person_of(token) is None
     with pytest.raises(NotAllowedNow):  # the other Owner is switched off
         remove_member(workspace, ana, by=ana)
+
+
+def test_the_command_switches_an_account_off_and_on(workspace, ana, ben):
+    said = StringIO()
+    call_command("account", "BEN@example.org", "off", stdout=said)
+    ben.refresh_from_db()
+    assert not ben.is_active
+    call_command("account", "ben", "on", stdout=said)
+    ben.refresh_from_db()
+    assert ben.is_active
+    assert said.getvalue().splitlines() == ["The account ben is off.", "The account ben is on."]
+    with pytest.raises(CommandError, match="last Owner"):
+        call_command("account", "ana", "off")
+    with pytest.raises(CommandError, match="Nobody here"):
+        call_command("account", "zoe", "off")
 
 
 @pytest.mark.django_db(transaction=True)
