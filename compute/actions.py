@@ -10,6 +10,7 @@ from django.utils.translation import gettext_noop
 
 from compute import jobs, names, scheduling, sizes
 from compute.drivers.base import Provisions, Queues, Resizes
+from compute.engines import embedded
 from compute.models import ComputeTarget, Job
 from compute.states import EndReason, JobState, NodeState, Priority, ProvisioningState
 from studio.errors import NotAllowedNow, NotThere
@@ -60,6 +61,7 @@ def create_cluster(
         created_by=by,
         token=token,
     )
+    target.host = embedded.choose(size)
     try:
         with transaction.atomic():
             target.provisioning_state = target.able(Provisions).create().state

@@ -155,7 +155,7 @@ def _context(request: StudioRequest, form: ClusterForm, step: int, *, checked: b
     fields = {name: _said(form, name, checked=checked) for name in form.STEPS[step]}
     spec, size = form.spec(), form.size
     price = size.price(Priority(spec.priority)) if size else None
-    capacity = embedded.capacity(embedded.this_host())
+    capacity = embedded.capacity(embedded.hosts()[0])
     ways = codes.every(spec)
     context = {
         "nav": "compute",
@@ -223,8 +223,11 @@ def _picker(form: ClusterForm) -> dict[str, Any]:
         text = f"{size.name} {size.family} {size.category} {listing.summary(size)}".lower()
         return all(word in text for word in words)
 
+    machines = embedded.hosts()
     offers = [
-        Offer(size, size.price(priority), embedded.host_verdict(size), chosen=size.name == data.get("vm_size"))
+        Offer(
+            size, size.price(priority), embedded.host_verdict(size, *machines), chosen=size.name == data.get("vm_size")
+        )
         for size in [*first, *(size for size in of_type if size not in first)]
         if passes(size)
     ]

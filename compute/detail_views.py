@@ -80,8 +80,8 @@ def _facts(request: StudioRequest, target: ComputeTarget, shown: str) -> dict[st
 
 
 def _host(target: ComputeTarget) -> Host | None:
-    """Return this machine, for the page of the local computer."""
-    return embedded.this_host() if target.kind == actions.LOCAL else None
+    """Return the machine, for the page of the local computer."""
+    return embedded.host_of(target) if target.kind == actions.LOCAL else None
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

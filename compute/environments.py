@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import uv
 import yaml
 from django.conf import settings
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -70,7 +72,12 @@ def definition_of(kind: str, text: str) -> dict[str, Any]:
     if kind == "interpreter":
         python = _interpreter(text.strip())
         return {"kind": kind, "text": text.strip(), "python": str(python), "version": _version_of(python)}
-    here = {"python": host_python(), "version": platform.python_version(), "machine": _machine()}
+    here = {
+        "host": settings.HOST_NAME,
+        "python": host_python(),
+        "version": platform.python_version(),
+        "machine": _machine(),
+    }
     if kind == "pip":
         lines = requirements_of(text.splitlines())
         if not any(not line.startswith("-") for line in lines):
@@ -220,11 +227,17 @@ def sentence(environment: Environment) -> str:
             return _("Its environment was removed, as nothing used it; it is built again when a run asks for it.")
 
 
+def of_this_machine() -> QuerySet[Environment]:
+    """Return the environments that are built here, not on another machine."""
+    mine = Q(definition__host=settings.HOST_NAME) | Q(definition__host__isnull=True)  # the first ones did not say
+    return Environment.objects.filter(mine)
+
+
 def evict_unused() -> None:
-    """Remove environments that nothing has used for ENVIRONMENT_UNUSED_DAYS, and folders that nothing knows."""
+    """Remove this machine's environments that nothing has used for long, and folders that nothing knows."""
     cutoff = timezone.now() - timedelta(days=settings.ENVIRONMENT_UNUSED_DAYS)
     busy = Job.objects.active().exclude(environment=None).values("environment")
-    unused = Environment.objects.filter(state=EnvironmentState.READY, last_used_at__lt=cutoff).exclude(pk__in=busy)
+    unused = of_this_machine().filter(state=EnvironmentState.READY, last_used_at__lt=cutoff).exclude(pk__in=busy)
     for environment in unused:
         # Asked again within the update: a job may have come since.
         if unused.filter(pk=environment.pk, attempt=environment.attempt).update(state=EnvironmentState.EVICTED):
@@ -366,7 +379,7 @@ def _conda_file(definition: dict[str, Any]) -> str:
 
 def _write(file: Path, text: str) -> None:
     """Write a file whole: two who build the same write the same, and neither must see half of it."""
-    scratch = file.with_name(f".{file.name}.{os.getpid()}.{id(text)}")
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
     scratch.write_text(text)
     scratch.replace(file)
 
@@ -387,23 +400,27 @@ def _surroundings(workshop: Path) -> dict[str, str]:
         if _PASSED_ON.fullmatch(name) and not _NOT_PASSED_ON.fullmatch(name)
     }
     cache = Path(settings.ENVIRONMENT_DIR) / "cache"
-    return passed | {
-        "PATH": os.pathsep.join(f for f in os.environ.get("PATH", os.defpath).split(os.pathsep) if f != own),
-        "LANG": "C.UTF-8",
-        "HOME": os.fspath(workshop / "home"),
-        "TMPDIR": os.fspath(workshop / "tmp"),
-        "UV_CACHE_DIR": f"{cache}/uv",
-        # Copies: a run that writes into its environment must not change the cache, and with it the next one's.
-        "UV_LINK_MODE": "copy",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "PIP_CACHE_DIR": f"{cache}/pip",
-        "PIP_NO_INPUT": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PYTHONUNBUFFERED": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "MAMBA_ROOT_PREFIX": f"{cache}/mamba",
-        "CONDA_PKGS_DIRS": f"{cache}/conda",
-    }
+    return (
+        {"UV_SYSTEM_CERTS": "1"}
+        | passed
+        | {
+            "PATH": os.pathsep.join(f for f in os.environ.get("PATH", os.defpath).split(os.pathsep) if f != own),
+            "LANG": "C.UTF-8",
+            "HOME": os.fspath(workshop / "home"),
+            "TMPDIR": os.fspath(workshop / "tmp"),
+            "UV_CACHE_DIR": f"{cache}/uv",
+            # Copies: a run that writes into its environment must not change the cache, and with it the next one's.
+            "UV_LINK_MODE": "copy",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "PIP_CACHE_DIR": f"{cache}/pip",
+            "PIP_NO_INPUT": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PYTHONUNBUFFERED": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "MAMBA_ROOT_PREFIX": f"{cache}/mamba",
+            "CONDA_PKGS_DIRS": f"{cache}/conda",
+        }
+    )
 
 
 def _size_of(folder: Path) -> int:

@@ -2,8 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Iterable
-from dataclasses import astuple
 from typing import Any, ClassVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -36,10 +34,8 @@ class TargetForm(forms.ModelForm[ComputeTarget]):
 
 
 def nodes_that_fit(size: VmSize) -> int:
-    """Return how many nodes of `size` stand on this machine at once when nothing else does."""
-    room, need = embedded.capacity(embedded.this_host()), embedded.slice_of(size)
-    pairs: Iterable[tuple[int, int]] = zip(astuple(room), astuple(need), strict=True)
-    return min(have // want for have, want in pairs if want)
+    """Return how many nodes of `size` stand on one machine at once, the roomiest, when nothing else does."""
+    return max(embedded.how_many(host, size) for host in embedded.hosts())
 
 
 class ScaleForm(forms.Form):
@@ -347,8 +343,9 @@ def default_size(*, gpu: bool) -> str:
     """Return the size the wizard begins with, or an empty string where this machine can host none of the type."""
     if not gpu:
         return embedded.default_size().name
+    machines = embedded.hosts()
     offered = [*sizes.recommended(gpu=True), *(size for size in sizes.all_sizes() if size.is_gpu)]
-    return next((size.name for size in offered if not embedded.host_verdict(size)), "")
+    return next((size.name for size in offered if not embedded.host_verdict(size, *machines)), "")
 
 
 def token_of(query: QueryDict) -> uuid.UUID | None:

@@ -89,10 +89,10 @@ def delete_targets(request: StudioRequest) -> HttpResponse:
 def _over_the_rows(request: StudioRequest, wanted: Filter) -> dict[str, Any]:
     """Return the context of the figures, the tabs and the pill that counts what is new since the page was made."""
     since = request.GET.get("since", "")
-    capacity = embedded.capacity(embedded.this_host())
+    cores = sum(embedded.capacity(host).cpus for host in embedded.hosts())
     fresh = wanted.of(request.workspace).filter(pk__gt=int(since)).count() if since.isdecimal() else 0
     return {
-        "glance": listing.glance(request.workspace, cores_capacity=capacity.cpus),
+        "glance": listing.glance(request.workspace, cores_capacity=cores),
         "tabs": [(tab, n, _query(QueryDict(), tab=tab)) for tab, n in listing.counts(request.workspace).items()],
         "wanted": wanted,
         "fresh": fresh,

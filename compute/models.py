@@ -70,6 +70,9 @@ class ComputeTarget(models.Model):
     description = models.CharField(max_length=500, blank=True)
     tags = models.JSONField(default=dict, blank=True)  # {"key": "value"}
     config = models.JSONField(default=dict, blank=True)  # what the kind's form declares and no column holds
+    host = models.ForeignKey(  # the one machine that has its nodes; None: the first whose worker meets it
+        Host, on_delete=models.PROTECT, null=True, related_name="targets"
+    )
     sealed = models.JSONField(default=dict, blank=True)  # {"field": sealed text}; never shown
     vm_size = models.CharField(max_length=40, blank=True)
     vm_priority = models.CharField(max_length=12, choices=Priority, blank=True)

@@ -52,7 +52,7 @@ class Decided:
 
 
 def schedule() -> list[Job]:
-    """Give nodes to jobs and clusters the nodes they need, until nothing is left to do; return the jobs started."""
+    """Give this machine's nodes to jobs, until nothing is left to do; return the jobs started."""
     started: list[Job] = []
     host = embedded.this_host()
     _sweep()
@@ -74,7 +74,7 @@ def schedule() -> list[Job]:
 
 def refused(target: ComputeTarget, node_count: int, *, maximum: int | None = None) -> str | None:
     """Return in one sentence why `node_count` nodes of `target` can never stand together here, or None."""
-    capacity = embedded.capacity(embedded.this_host())
+    capacity = embedded.capacity(embedded.host_of(target))
     view = _cluster_view(target, maximum=maximum)
     refusal = plan.can_ever_run(capacity, view, node_count)
     return reasons.why_never(refusal, target) if refusal else None
@@ -127,9 +127,9 @@ def _finish_deletion(target: ComputeTarget) -> None:
 
 
 def _read(host: Host) -> World:
-    targets = {
-        t.pk: t for t in ComputeTarget.objects.existing().of_kinds(*kinds_with(Queues)).select_related("workspace")
-    }
+    queues = ComputeTarget.objects.existing().of_kinds(*kinds_with(Queues))
+    embedded.adopt(queues.filter(host=None))
+    targets = {t.pk: t for t in queues.filter(host=host).select_related("workspace", "host")}
     nodes = {n.pk: n for n in Node.objects.filter(host=host).select_related("job")}
     for node in nodes.values():
         node.target = targets[node.target_id]

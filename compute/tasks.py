@@ -6,11 +6,13 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_ready
+from django.conf import settings
 from django.utils import timezone
 
 from compute import actions, environments, jobs, scheduling
 from compute.drivers import kinds_with
 from compute.drivers.base import Queues
+from compute.engines import embedded
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
 from compute.states import EndReason, JobState
 from compute.watch import watcher
@@ -19,9 +21,34 @@ from studio.people.models import Workspace
 STUCK_AFTER = timedelta(seconds=10)  # a step that takes longer was cut off
 
 
+def elsewhere(task: Any, target: ComputeTarget, *args: Any) -> bool:
+    """Say whether a target's processes are another machine's, and if so hand the task over to a worker there."""
+    if target.host_id is None:
+        embedded.adopt([target])
+        target.refresh_from_db(fields=["host"])
+    if target.host_id is not None and embedded.is_here(target.host_id):
+        return False
+    if target.host is None:  # too large for this machine: the right one will take it up
+        return True
+    _hand_over(task, target.host.name, *args)
+    return True
+
+
+def _hand_over(task: Any, host: str, *args: Any, **options: Any) -> None:
+    task.apply_async(args, queue=f"host.{host}", **options)
+
+
 @shared_task(name="compute.tasks.schedule")
 def schedule() -> None:
-    """Give nodes to jobs, and clusters the nodes they need."""
+    """Have every machine look whether jobs or clusters need nodes."""
+    schedule_here()
+    for name in embedded.others():
+        _hand_over(schedule_here, name, expires=60)
+
+
+@shared_task(name="compute.tasks.schedule_here")
+def schedule_here() -> None:
+    """Give this machine's nodes to jobs, and its clusters the nodes they need."""
     for job in scheduling.schedule():
         watch_job(job)
 
@@ -30,6 +57,8 @@ def schedule() -> None:
 def follow_job(job_id: int) -> None:
     """Ask how a job is."""
     job = Job.objects.select_related("target__workspace").get(pk=job_id)
+    if elsewhere(follow_job, job.target, job_id):
+        return
     jobs.follow(job)
     watch_job(job)
 
@@ -38,6 +67,8 @@ def follow_job(job_id: int) -> None:
 def end_job(job_id: int, because: str, detail: str = "") -> None:
     """Begin to end a job."""
     job = Job.objects.select_related("target__workspace").get(pk=job_id)
+    if elsewhere(end_job, job.target, job_id, because, detail):
+        return
     jobs.end(job, EndReason(because), detail)
     watch_job(job)
 
@@ -45,7 +76,11 @@ def end_job(job_id: int, because: str, detail: str = "") -> None:
 @shared_task(name="compute.tasks.environment_ended")
 def environment_ended(environment_id: int) -> None:
     """Look how a build went, and let the jobs that waited for it go on."""
-    environment = environments.check(Environment.objects.get(pk=environment_id))
+    environment = Environment.objects.get(pk=environment_id)
+    if (host := environment.definition.get("host", settings.HOST_NAME)) != settings.HOST_NAME:
+        _hand_over(environment_ended, host, environment_id)
+        return
+    environment = environments.check(environment)
     if environment.state == EnvironmentState.BUILDING:
         watch_environment(environment)
         return
@@ -59,12 +94,12 @@ def advance(job: Job) -> None:
     """Let a job whose files lie ready go on, as far as it can now."""
     jobs.enqueue(job)
     if job.state == JobState.WAITING:
-        schedule()
+        schedule_here()
         return
     watch_job(job)
     if job.state == JobState.PREPARING and job.environment:
         watch_environment(job.environment)
-        schedule()  # its cluster may grow while its environment is built
+        schedule_here()  # its cluster may grow while its environment is built
 
 
 def watch_job(job: Job) -> None:
@@ -85,13 +120,23 @@ def watch_environment(environment: Environment) -> None:
 
 @shared_task(name="compute.tasks.reconcile")
 def reconcile() -> None:
-    """Take up whatever a crash, a restart or a lost message left half done."""
+    """Have every machine take up whatever a crash, a restart or a lost message left half done."""
     for workspace in Workspace.objects.exclude(targets__name=actions.LOCAL, targets__deleted_at=None):
         actions.ensure_local(workspace)
-    for environment in Environment.objects.filter(state=EnvironmentState.BUILDING):
+    look_after()
+    for name in embedded.others():
+        _hand_over(look_after, name, expires=5)
+
+
+@shared_task(name="compute.tasks.look_after")
+def look_after() -> None:
+    """Look after the jobs, builds and clusters of this machine; those of others are not seen from here."""
+    host = embedded.this_host()
+    embedded.note_presence(host)
+    for environment in environments.of_this_machine().filter(state=EnvironmentState.BUILDING):
         environment_ended(environment.pk)
     late = timezone.now() - STUCK_AFTER
-    active = Job.objects.active().select_related("target__workspace", "environment")
+    active = Job.objects.active().filter(target__host=host).select_related("target__workspace", "environment")
     for job in active.filter(state=JobState.STARTING, handle={}, enqueued_at__lt=late):
         jobs.start(job)  # starts no process that runs already
         watch_job(job)
@@ -106,7 +151,7 @@ def reconcile() -> None:
         jobs.start_when_room(job)
         watch_job(job)
     scheduling.settle()
-    schedule()
+    schedule_here()
 
 
 @shared_task(name="compute.tasks.refresh_targets")
@@ -118,11 +163,19 @@ def refresh_targets() -> None:
 
 @shared_task(name="compute.tasks.evict_environments")
 def evict_environments() -> None:
-    """Remove the environments that nothing has used for long."""
+    """Have every machine remove the environments that nothing has used for long."""
+    evict_here()
+    for name in embedded.others():
+        _hand_over(evict_here, name, expires=600)
+
+
+@shared_task(name="compute.tasks.evict_here")
+def evict_here() -> None:
+    """Remove this machine's environments that nothing has used for long."""
     environments.evict_unused()
 
 
 @worker_ready.connect
 def find_again(**_: Any) -> None:
     """A worker that starts takes up at once what runs on this machine, not at the next reconcile."""
-    reconcile.delay()
+    _hand_over(look_after, settings.HOST_NAME)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from compute.models import Job
 from compute.states import JobState
-from compute.tasks import advance
+from compute.tasks import advance, elsewhere
 from runs import actions
 from runs.models import Attempt, Run
 from runs.states import RunStatus
@@ -21,7 +21,9 @@ STUCK_AFTER = timedelta(seconds=10)
 @shared_task(name="runs.tasks.advance_run")
 def advance_run(run_id: int) -> None:
     """Make ready what a run needs and hand its job over."""
-    run = Run.objects.select_related("workspace", "experiment", "snapshot").get(pk=run_id)
+    run = Run.objects.select_related("workspace", "experiment", "snapshot", "target").get(pk=run_id)
+    if run.target is not None and elsewhere(advance_run, run.target, run_id):
+        return
     job = actions.make_ready(run)
     if job is not None:
         advance(job)

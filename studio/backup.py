@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -140,7 +140,7 @@ def _dump(folder: Path) -> Path:
 
 def _call(program: str, *arguments: str) -> None:
     """Run a program of PostgreSQL's on the studio's database. Raises CannotBackUp with its words."""
-    facts = settings.DATABASES["default"]
+    facts: dict[str, Any] = settings.DATABASES["default"]  # type: ignore[assignment]
     found = shutil.which(program)
     if found is None:
         raise CannotBackUp(f"{program} is not on the path. Install it (on Debian: apt-get install postgresql-client).")
@@ -225,7 +225,7 @@ def settle(made_at: str) -> int:
 
     Processes belong to the studio that was backed up, which may be running: they are neither followed nor ended here.
     """
-    from compute.models import Environment, EnvironmentState, Job, Node
+    from compute.models import ComputeTarget, Environment, EnvironmentState, Host, Job, Node
     from compute.states import EndReason, JobState
 
     when = datetime.fromisoformat(made_at)
@@ -238,6 +238,8 @@ def settle(made_at: str) -> int:
         handle={},
     )
     Node.objects.all().delete()
+    ComputeTarget.objects.update(host=None)  # the first worker that can host one takes it over
+    Host.objects.all().delete()
     Job.objects.filter(state=JobState.WAITING).update(state=JobState.PREPARING)  # its files are laid out again
     for environment in Environment.objects.filter(state__in=[EnvironmentState.READY, EnvironmentState.BUILDING]):
         wanted = environment.jobs.filter(state=JobState.PREPARING).exists()

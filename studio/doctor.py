@@ -82,7 +82,7 @@ def database() -> Iterator[Finding]:
 def broker() -> Iterator[Finding]:
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE) as client:
         try:
-            facts: dict[str, Any] = client.info()  # type: ignore[assignment]
+            facts: dict[str, Any] = client.info()
         except redis.RedisError as exc:
             yield bad(f"The broker does not answer: {_words(exc)}", "Start it, or correct REDIS_URL.")
             return
@@ -130,19 +130,29 @@ def web() -> Iterator[Finding]:
 
 
 def workers() -> Iterator[Finding]:
+    """Ask a worker of each machine that ever had one."""
+    from compute.models import Host
     from studio.celery import answer
 
-    key = f"doctor.{uuid4().hex}"
+    asked = {name: f"doctor.{uuid4().hex}" for name in Host.objects.order_by("name").values_list("name", flat=True)}
     try:
-        answer.apply_async((key,), expires=PATIENCE, retry=False)
-        who = _until(partial(cache.get, key))
+        for name, key in asked.items():
+            answer.apply_async((key,), expires=PATIENCE, retry=False, queue=f"host.{name}")
+        _until(lambda: len(cache.get_many(asked.values())) == len(asked))
+        heard = cache.get_many(asked.values())
     except (OSError, redis.RedisError, answer.OperationalError) as exc:
         yield bad(f"No worker can be asked: {_words(exc)}", "Tasks travel through the broker: see there.")
         return
-    if who:
-        yield ok(f"A worker answers, on {who}.")
-    else:
-        yield bad(f"No worker answers within {PATIENCE:.0f} s: nothing is started or followed.", START)
+    for name, key in asked.items():
+        if key in heard:
+            yield ok(f"A worker answers on {name}.")
+        else:
+            said = (
+                f"No worker answers on {name} within {PATIENCE:.0f} s: nothing of its clusters is started or followed."
+            )
+            yield bad(said, START)
+    if not asked:
+        yield bad("There has never been a worker: nothing is started or followed.", START)
 
 
 def clock() -> Iterator[Finding]:

@@ -151,6 +151,7 @@ CELERY = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "task_ignore_result": True,
+    "task_queues": {"celery": {}, f"host.{HOST_NAME}": {}},  # a worker takes what is for any machine, and for its own
     "worker_prefetch_multiplier": 1,
     "worker_soft_shutdown_timeout": 2,
     "worker_enable_remote_control": False,

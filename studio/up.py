@@ -216,6 +216,7 @@ def set_environment(host: str, port: int, data: Path) -> str:
     shown = address_for_people(host)
     bracketed = f"[{shown}]" if ":" in shown else shown
     os.environ["STUDIO_DATA"] = str(data)
+    os.environ.setdefault("STUDIO_HOST_NAME", name_of_host(data))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
     url = os.environ.setdefault("STUDIO_URL", f"http://{bracketed}:{port}")
     names = [*LOOPBACK, urlsplit(url).hostname or "", bracketed]
@@ -225,6 +226,14 @@ def set_environment(host: str, port: int, data: Path) -> str:
     if url.startswith("https://"):  # the proxy that ends TLS speaks plain HTTP with us
         os.environ.setdefault("CSRF_TRUSTED_ORIGINS", "https://" + urlsplit(url).netloc)
     return url.rstrip("/") + "/"
+
+
+def name_of_host(data: Path) -> str:
+    """Return this machine's name as it was at the first start: clusters stay its own when it is renamed."""
+    file = data / "host_name"
+    if not file.exists():
+        file.write_text(socket.gethostname())
+    return file.read_text().strip()
 
 
 def address_for_people(host: str) -> str:

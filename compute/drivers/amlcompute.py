@@ -21,8 +21,9 @@ class AmlComputeDriver(Driver, Provisions, Resizes, Queues, OnThisMachine):
     form: ClassVar = forms.ClusterForm
 
     def refresh(self) -> TargetReport:
-        """Say whether this machine can still host the cluster's nodes: GPUs and memory come and go with a restart."""
-        verdict = embedded.host_verdict(sizes.by_name(self.target.vm_size))
+        """Say whether its machine can still host the cluster's nodes: GPUs and memory come and go with a restart."""
+        machines = [self.target.host] if self.target.host else []  # none yet: any that can
+        verdict = embedded.host_verdict(sizes.by_name(self.target.vm_size), *machines)
         state = ProvisioningState.FAILED if verdict else ProvisioningState.SUCCEEDED
         return TargetReport(state, verdict)
 
@@ -46,7 +47,9 @@ class AmlComputeDriver(Driver, Provisions, Resizes, Queues, OnThisMachine):
 
     def node_count_limit(self) -> int:
         """Return how many nodes one job can have: the maximum, or what fits on this machine at once."""
-        return min(self.target.max_nodes, embedded.how_many(embedded.this_host(), sizes.by_name(self.target.vm_size)))
+        return min(
+            self.target.max_nodes, embedded.how_many(embedded.host_of(self.target), sizes.by_name(self.target.vm_size))
+        )
 
     def submit(self, job: Job) -> Handle:
         nodes: Sequence[Node] = sorted(job.nodes.all(), key=lambda node: job.placed_on.index(node.node_id))

@@ -2,10 +2,10 @@
 
 import logging
 import os
-import socket
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,30 +18,80 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from compute.engines.plan import Capacity, Room, Slice
-from compute.models import Host, Node
-from compute.sizes import GB, VmSize
+from compute.models import ComputeTarget, Host, Node
+from compute.sizes import GB, VmSize, by_name
 
 logger = logging.getLogger(__name__)
 KEPT: dict[str, int] = {}  # {"pk": of this machine's row}; what it has does not change while this process lives
+IS_GONE_AFTER = timedelta(minutes=2)  # a machine that was not seen for so long is not asked any more
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def this_host() -> Host:
-    """Return this machine's row, made or brought up to date when this process first asks."""
-    name = socket.gethostname()
+    """Return this machine's row, made or brought up to date when this process first asks: a worker's alone."""
+    name = settings.HOST_NAME
     found: Host | None = Host.objects.filter(pk=KEPT["pk"], name=name).first() if KEPT else None
     if found is not None:
         return found
-    facts = {
+    host, _made = Host.objects.update_or_create(name=name, defaults=_facts())
+    KEPT["pk"] = host.pk
+    return host
+
+
+def _facts() -> dict[str, Any]:
+    return {
         "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         "cpus": cpus(),
         "memory_bytes": memory_bytes(),
         "gpus": gpus(),
         "seen_at": timezone.now(),
     }
-    host, _made = Host.objects.update_or_create(name=name, defaults=facts)
-    KEPT["pk"] = host.pk
-    return host
+
+
+def hosts() -> list[Host]:
+    """Return the machines that have had a worker, the roomiest first; before there was one, this machine, unsaved."""
+    known = sorted(Host.objects.all(), key=lambda host: (len(host.gpus), host.memory_bytes, host.cpus), reverse=True)
+    return known or [Host(name=settings.HOST_NAME, **_facts())]
+
+
+def host_of(target: ComputeTarget) -> Host:
+    """Return the machine that has a target's nodes, or for one that has none yet, the roomiest."""
+    return target.host or hosts()[0]
+
+
+def choose(size: VmSize) -> Host | None:
+    """Return the machine for a new cluster: of those that can host it, one that was seen of late and has few others."""
+    able = [host for host in hosts() if host.pk and not host_verdict(size, host)]
+    counts = {host.pk: host.targets.filter(deleted_at=None).count() for host in able} if len(able) > 1 else {}
+    lately = timezone.now() - IS_GONE_AFTER
+    able.sort(key=lambda host: (host.seen_at < lately, counts.get(host.pk, 0)))
+    return able[0] if able else None
+
+
+def is_here(host_id: int) -> bool:
+    """Say whether a machine is the one of this process."""
+    return host_id == KEPT.get("pk") or Host.objects.filter(pk=host_id, name=settings.HOST_NAME).exists()
+
+
+def adopt(targets: Iterable[ComputeTarget]) -> None:
+    """Make this machine the one of those targets that have none and that it can host."""
+    host = this_host()
+    for target in targets:
+        if not target.vm_size or not host_verdict(by_name(target.vm_size), host):
+            ComputeTarget.objects.filter(pk=target.pk, host=None).update(host=host)
+
+
+def note_presence(host: Host) -> None:
+    """Let the others know that this machine's worker is there."""
+    now = timezone.now()
+    Host.objects.filter(pk=host.pk, seen_at__lt=now - IS_GONE_AFTER / 6).update(seen_at=now)
+
+
+def others() -> list[str]:
+    """Return the names of the other machines whose workers were there of late."""
+    lately = timezone.now() - IS_GONE_AFTER
+    names = Host.objects.exclude(name=settings.HOST_NAME).filter(seen_at__gt=lately)
+    return list(names.values_list("name", flat=True))
 
 
 def cpus() -> int:
@@ -127,9 +177,13 @@ def carve(host: Host, need: Room, taken: Iterable[Node]) -> tuple[list[int], lis
     return sorted(cpus[: need.cpus]) if need.cpus < len(cpus) else [], free[: need.gpus]
 
 
-def host_verdict(size: VmSize) -> str:
-    """Return in one sentence why this machine cannot host a node of that size; empty when it can."""
-    host = this_host()
+def host_verdict(size: VmSize, *machines: Host) -> str:
+    """Return in one sentence why none of those machines (none given: of all) can host such a node; empty: one can."""
+    verdicts = [_verdict(size, host) for host in machines or hosts()]
+    return "" if "" in verdicts else verdicts[0]
+
+
+def _verdict(size: VmSize, host: Host) -> str:
     missing = capacity(host).gap(slice_of(size))
     if missing.gpus:
         return ngettext(
@@ -152,7 +206,7 @@ def default_size() -> VmSize:
     """Return a small size of which four nodes fit on this machine, the largest of those; else the smallest of all."""
     from compute import sizes
 
-    room = capacity(this_host())
+    room = capacity(hosts()[0])
     offered = [
         sizes.by_name(name) for name in ("Standard_DS2_v2", "Standard_D2_v2", "Standard_F2s_v2", "Standard_D1_v2")
     ]

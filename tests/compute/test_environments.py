@@ -301,7 +301,7 @@ def test_an_index_that_cannot_be_reached_is_called_so(monkeypatch: pytest.Monkey
 def test_pip_does_the_work_where_uv_does_not_start(bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uv.find_uv_bin", lambda: "/bin/false")
     environment = wait_for(environments.ensure(bare))
-    assert environment.state == EnvironmentState.READY
+    assert environment.state == EnvironmentState.READY, environment.reason
     assert "-m venv" in log_of(environment)
 
 
@@ -336,7 +336,7 @@ def test_however_many_ask_at_once_one_build_runs(bare: dict[str, Any]) -> None:
         thread.join()
     environment = wait_for(found[0])
     assert [e.pk for e in found] == [environment.pk] * 6
-    assert environment.state == EnvironmentState.READY
+    assert environment.state == EnvironmentState.READY, environment.reason
     assert log_of(environment).count("$ uv venv") == 1
 
 

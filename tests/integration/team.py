@@ -27,7 +27,8 @@ from studio.up import valkey_binary
 
 PATIENCE = 60.0  # seconds, on a busy machine
 BIN = Path(sys.prefix) / "bin"
-UVICORN = ["--ws", "websockets-sansio", "--lifespan", "off", "--no-access-log", "--timeout-graceful-shutdown", "1"]
+UVICORN = ["--loop", "uvloop", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"]  # as README.md says
+UVICORN += ["--lifespan", "off", "--no-access-log", "--timeout-graceful-shutdown", "1"]
 
 
 def until(true: Callable[[], Any], patience: float = PATIENCE) -> Any:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_the_doctor_finds_nothing_broken(team: Team, people: tuple[Person, Perso
 
 
 def test_the_doctor_says_what_is_broken_and_ends_with_1(team: Team) -> None:
-    gone = {"DATABASE_URL": "postgres://studio@127.0.0.1:9/studio", "REDIS_URL": "redis://127.0.0.1:9"}
+    gone: Any = {"DATABASE_URL": "postgres://studio@127.0.0.1:9/studio", "REDIS_URL": "redis://127.0.0.1:9"}
     said = team.manage("doctor", check=False, STUDIO_URL="http://127.0.0.1:9", **gone)
     for part in ("The database", "The broker", "The web process"):
         assert f"bad   {part} does not answer" in said, said
@@ -147,7 +148,7 @@ def test_a_backup_of_a_team_is_restored_into_another_database(
     assert until_final(a, run) == "Completed"
     team.manage("backup", str(tmp_path / "backup.tar.gz"))
     copy = tmp_path / "copy"
-    other = {"DATABASE_URL": team.make_database("other"), "STUDIO_DATA": str(copy)}
+    other: Any = {"DATABASE_URL": team.make_database("other"), "STUDIO_DATA": str(copy)}
     said = team.manage("restore", str(tmp_path / "backup.tar.gz"), "--data", str(copy), **other)
     assert "Restored the studio" in said
     code = "from runs.models import Run; print(list(Run.objects.order_by('pk').values('run_id', 'status')))"
@@ -159,3 +160,29 @@ def test_a_backup_of_a_team_is_restored_into_another_database(
         "restore", str(tmp_path / "backup.tar.gz"), "--data", str(tmp_path / "new"), check=False, **other
     )
     assert "Restored" not in said  # neither the database nor the directory is empty now
+
+
+def test_a_cluster_of_another_machine_runs_there_and_nowhere_else(
+    team: Team, people: tuple[Person, Person], tmp_path: Path
+) -> None:
+    a, b = people
+    its_own = {"STUDIO_HOST_NAME": "far", "STUDIO_JOBS": str(tmp_path / "jobs")}
+    team.start_worker("worker-far", **its_own)
+    until(lambda: team.ask("Host.objects.filter(name='far').count()"))
+    b.create_cluster("far-cluster", max_nodes=1)  # the machine with fewer clusters gets it
+    assert team.ask("ComputeTarget.objects.get(name='far-cluster').host.name") == "far"
+    done, long = a.submit("far-cluster", "print('far')"), b.submit("far-cluster", LINES.format(n=6000, pause=0.1))
+    assert until_final(a, done) == "Completed"
+    assert log_of(b, done) == "far\n"
+    until(lambda: "line 0" in log_of(a, long))
+    ids = [run.strip("/").split("/")[-1] for run in (done, long)]
+    assert all((tmp_path / "jobs" / run_id).is_dir() for run_id in ids)
+    assert not any((team.folder / "data" / "jobs" / run_id).exists() for run_id in ids)
+    assert team.ask("Node.objects.get(target__name='far-cluster').host.name") == "far"
+
+    team.kill("worker-far")
+    a.post(f"{long}cancel/")
+    time.sleep(6)  # a reconcile goes by, and nobody else touches what is not theirs
+    assert status_of(team, long) == "CancelRequested"
+    team.start_worker("worker-far", **its_own)
+    assert until_final(b, long) == "Canceled"

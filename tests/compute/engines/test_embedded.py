@@ -161,7 +161,7 @@ def test_a_gpu_belongs_to_one_node(four_cpus):
 )
 def test_what_this_machine_cannot_host_is_told_in_a_sentence(size, machine, verdict, settings, monkeypatch):
     settings.OVERCOMMIT = 4
-    monkeypatch.setattr(embedded, "this_host", lambda: machine)
+    monkeypatch.setattr(embedded, "hosts", lambda: [machine])
     assert embedded.host_verdict(sizes.by_name(size)) == verdict
 
 
@@ -176,5 +176,5 @@ def test_what_this_machine_cannot_host_is_told_in_a_sentence(size, machine, verd
 )
 def test_the_default_size_fits_four_times(machine, name, settings, monkeypatch):
     settings.OVERCOMMIT = 4
-    monkeypatch.setattr(embedded, "this_host", lambda: machine)
+    monkeypatch.setattr(embedded, "hosts", lambda: [machine])
     assert embedded.default_size().name == name
