@@ -146,8 +146,8 @@ class Run(models.Model):
             models.Index(fields=["workspace", "-created_at"], name="runs_newest_first"),
             models.Index(fields=["workspace", "status"], name="runs_by_status"),
             models.Index(fields=["target", "-created_at"], name="runs_of_a_target"),
-            # One for each way to sort the list, read alone: the 1,900th page is as quick as the first. They hold what is
-            # filtered by, too; and only what is not archived, since PostgreSQL does not sort by what follows an IS NULL.
+            # One for each way to sort the list, read alone: the 1,900th page is as quick as the first. They hold what
+            # is filtered by, too; and only what is not archived: PostgreSQL sorts by no index that follows an IS NULL.
             *(
                 models.Index(
                     fields=["workspace", *order, "archived_at"], name=f"runs_list_{name}", condition=_NOT_ARCHIVED
@@ -161,6 +161,11 @@ class Run(models.Model):
                     "target_down": ("-target_name", "-id", "status"),
                     "experiment": ("experiment", "status"),
                 }.items()
+            ),
+            models.Index(
+                fields=["workspace", "created_at", "id", "archived_at", "ended_at"],
+                name="runs_list_going",
+                condition=_NOT_ARCHIVED & models.Q(ended_at=None),
             ),
             models.Index(
                 "workspace",

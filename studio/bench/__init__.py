@@ -29,6 +29,7 @@ KEYS = {
     "first_line_warm_s": Key(0.25, "s", "Submit pressed to the first line in the page, idle node, p95"),
     "first_line_cold_s": Key(0.5, "s", "the same with the cluster at 0 nodes, p95"),
     "line_to_page_s": Key(0.1, "s", "line written to line in the page, 20 pages open, p95"),
+    "list_p95_s": Key(0.15, "s", "lists with 10,000 targets and 100,000 runs, slowest sort and filter, p95"),
     "fresh_clone_to_completed_s": Key(90, "s", "fresh clone, nothing cached, to the completed sample run"),
 }
 
