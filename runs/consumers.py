@@ -33,7 +33,7 @@ from studio.consumers import PersonalConsumer, workspace_for
 FRAME = 256 * 1024  # bytes at most; half the server's work of 64 KiB
 WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
 WHOLE = 20 * 1024 * 1024  # a larger log is opened at its end
-TAIL = 1024 * 1024  # bytes of it
+TAIL = 64 * 1024  # bytes of it at least: from the block on in which they begin
 COUNT_AT_ONCE = 256 * 1024 * 1024  # bytes whose lines are counted before that is told
 CHECK_SECONDS = 5.0  # between two looks at whether it has ended, should a nudge get lost
 
@@ -66,6 +66,7 @@ class LogConsumer(PersonalConsumer):
         self.facts, self.nudged = facts, asyncio.Event()
         self.at = 0  # how far the page has come
         self.hole: tuple[int, int] | None = None  # as the page was told
+        self.counting: asyncio.Task[None] | None = None
         self.came_on = asyncio.Event()
         self.groups = [self.group]
         await self.channel_layer.group_add(self.group, self.channel_name)
@@ -106,7 +107,8 @@ class LogConsumer(PersonalConsumer):
         await self.begin(sent, size)
         uncounted = self.uncounted if after is not None else sent
         if sent and uncounted:
-            self.tasks.append(asyncio.create_task(self.count(min(uncounted, sent))))
+            self.counting = asyncio.create_task(self.count(min(uncounted, sent)))
+            self.tasks.append(self.counting)
         while True:
             size = await feed.beyond(self.sent)
             if size < self.sent:  # cut: what the page has is no longer what there is
@@ -155,6 +157,8 @@ class LogConsumer(PersonalConsumer):
                 if self.facts.stream.ended and hasattr(self, "sent") and said != self.sent == feed.look():
                     said = self.sent
                     key = self.facts.stream.key
+                    if self.counting:  # the page waits for that
+                        await asyncio.wait([self.counting])
                     digest = await asyncio.to_thread(logs.sha256, key, said) if key else ""
                     await self.send_json({"ended": True, "size": said, "sha256": digest})
                 await asyncio.sleep(0.05 if said < 0 else 1.0)

@@ -498,9 +498,10 @@ class Log {
   async nextError() {
     const { lines } = this, first = Math.max(0, this.view.first);
     const shown = this.errorAt === undefined ? lines.start(first) : null, after = shown ?? (this.errorAt ?? -1) + 1;
+    if (lines.solid > 0) this.note(this.words.searchingSaid);
     const offset = (await this.errorFrom(after)) ?? (await this.errorFrom(0));
-    if (offset === null) return this.note(this.words.noErrorSaid);
-    this.note("");
+    this.note(offset === null ? this.words.noErrorSaid : "");
+    if (offset === null) return;
     const index = await this.showByte(offset);
     if (index === null) return;
     this.errorAt = lines.range(index)?.[1] ?? offset;

@@ -305,7 +305,7 @@ def test_a_copied_selection_has_no_numbers(watch, run):
 
 
 @pytest.fixture
-def large(run) -> OpenRun:
+def large(run: OpenRun) -> OpenRun:
     """A log of 30 MB, above what is sent whole."""
     line = "step {:07d} " + "." * 86 + "\n"  # 99 bytes and a newline
     for start in range(0, 300_000, 50_000):
@@ -453,7 +453,7 @@ def test_e_goes_to_errors_in_all_of_a_large_log(watch, run):
     page.locator("[data-log-port]").focus()
     for words, number in (("CRITICAL late", 260_003), ("ValueError: early", 1), ("Traceback", 130_002)):
         page.keyboard.press("e")
-        expect(chosen(page)).to_contain_text(words)
+        expect(chosen(page)).to_contain_text(words, timeout=15_000)
         assert page.url.endswith(f":L{number}")
 
 

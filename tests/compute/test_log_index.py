@@ -47,10 +47,13 @@ def test_a_log_that_ends_with_a_newline_has_no_line_behind_it():
 def test_what_was_counted_is_not_counted_again_and_grows_with_the_log(large: bytes, monkeypatch: pytest.MonkeyPatch):
     log_index.counts(KEY, len(large))
     logs.add(KEY, b"\n" * BLOCK)
-    read = []
-    monkeypatch.setattr(
-        logs, "read", lambda key, at, size, real=logs.read: read.append((key, at)) or real(key, at, size)
-    )
+    read, real = [], logs.read
+
+    def note(key: str, offset: int, size: int) -> bytes:
+        read.append((key, offset))
+        return real(key, offset, size)
+
+    monkeypatch.setattr(logs, "read", note)
     size = len(large) + BLOCK
     assert log_index.counts(KEY, size)[-1] == logs.path(KEY).read_bytes().count(b"\n", 0, size // BLOCK * BLOCK)
     assert [at for key, at in read if key == KEY] == [(size // BLOCK - 1) * BLOCK]
