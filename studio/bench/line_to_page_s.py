@@ -31,9 +31,9 @@ new MutationObserver(() => {
 
 
 def measure(bench: "Bench") -> Samples:
+    product = bench.product
     from compute.models import Job
 
-    product = bench.product
     product.set_idle_seconds(3600)
     took: list[float] = []
     with product.signed_in() as context:

@@ -1,6 +1,7 @@
 """The product as the measurements see it: `manage.py up` on a folder of its own, Chromium, and the database."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -9,17 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from compute import shepherd
 from studio.paths import CHECKOUT
 
 if TYPE_CHECKING:
     from compute.models import ComputeTarget
+    from runs.models import Run
 
 T = TypeVar("T")
 CLUSTER = "cpu-cluster"
@@ -51,39 +55,58 @@ new MutationObserver(() => {
 """
 
 
-class Product:
-    """A studio that was started for measuring. Its database is at hand through the ORM, in this process."""
+class Studio:
+    """A studio that was started for measuring, on a folder of its own."""
 
-    def __init__(self, chromium: str) -> None:
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="studio-bench-"))
-        self.thread = ThreadPoolExecutor(1)
         self.data = self.folder / "data"
         self.output = self.folder / "up.txt"
         self.closing = contextlib.ExitStack()
         self.closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self.closing.callback(self.thread.shutdown)
+        self.closing.callback(end_runs, self.data / "jobs")
         environ = {name: value for name, value in os.environ.items() if name not in OF_A_STUDIO}
-        command = [
-            sys.executable,
-            str(CHECKOUT / "manage.py"),
-            "up",
-            "--no-sample",
-            "--port",
-            "0",
-            "--data",
-            str(self.data),
-        ]
-        self.process = start(command, self.output, environ)
+        command = [sys.executable, str(CHECKOUT / "manage.py"), "up", "--no-sample", "--port", "0"]
+        self.process = start([*command, "--data", str(self.data)], self.output, environ)
         self.closing.callback(stop, self.process)
-        self.url = wait_for(self.output, self.process, r"is ready after .*?(http://\S+)/$", READY_WITHIN)
-        self._reach_the_database()
-        playwright = self.closing.enter_context(sync_playwright())
-        flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        self.browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        self.closing.callback(self.browser.close)
+        try:
+            self.url = wait_for(self.output, self.process, r"is ready after .*?(http://\S+)/$", READY_WITHIN)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self.closing.close()
+
+    def pids(self) -> dict[str, int]:
+        """Return the processes of the studio by name."""
+        found: dict[str, int] = json.loads((self.data / "processes" / "pids.json").read_text())
+        return found
+
+
+class Product(Studio):
+    """The studio that the keys share. Its database is at hand through the ORM, in this process."""
+
+    def __init__(self, chromium: str) -> None:
+        super().__init__()
+        self.chromium = chromium
+        self.thread = ThreadPoolExecutor(1)
+        self.closing.callback(self.thread.shutdown)
+        self._reach_the_database()
+
+    @cached_property
+    def browser(self) -> Browser:
+        playwright = self.closing.enter_context(sync_playwright())
+        flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        browser = playwright.chromium.launch(executable_path=self.chromium, args=flags)
+        self.closing.callback(browser.close)
+        return browser
 
     def _reach_the_database(self) -> None:
         os.environ["STUDIO_DATA"] = str(self.data)
@@ -103,9 +126,8 @@ class Product:
 
         return ComputeTarget.objects.get(workspace__name="default", name=CLUSTER, deleted_at=None)
 
-    @contextlib.contextmanager
-    def signed_in(self) -> Iterator[BrowserContext]:
-        """Yield a browser session of the first administrator; its pages keep the times that WATCH looks for."""
+    def cookie(self) -> tuple[str, str]:
+        """Return name and value of the cookie of a new session of the first administrator."""
         from django.conf import settings
         from django.test import Client
 
@@ -114,8 +136,60 @@ class Product:
         client = Client()
         self.ask(lambda: client.force_login(User.objects.get(username="admin")))
         name = settings.SESSION_COOKIE_NAME
+        return name, client.cookies[name].value
+
+    def run(self, script: str) -> "Run":
+        """Submit a script to the local computer, and return its run."""
+        from compute.actions import ensure_local
+        from runs import snapshots
+        from runs.actions import submit_run
+        from runs.configuration import EnvironmentSpec, RunConfiguration
+        from studio.people.models import User, Workspace
+
+        def submitted() -> "Run":
+            workspace, by = Workspace.objects.get(name="default"), User.objects.get(username="admin")
+            snapshot, _facts = snapshots.from_text(workspace, "train.py", script)
+            config = RunConfiguration("train.py", environment=EnvironmentSpec("interpreter", sys.executable))
+            target = ensure_local(workspace)
+            return submit_run(workspace, by=by, experiment="bench", target=target, snapshot=snapshot, config=config)
+
+        return self.ask(submitted)
+
+    def wait_for_statuses(self, runs: "Sequence[Run]", *wanted: str, patience: float = 120.0) -> None:
+        """Wait until each of `runs` has one of the statuses."""
+        from runs.models import Run
+
+        def others() -> list[str]:
+            rows = Run.objects.filter(pk__in=[run.pk for run in runs]).exclude(status__in=wanted)
+            return list(rows.values_list("status", flat=True))
+
+        deadline = time.monotonic() + patience
+        while found := self.ask(others):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(found)} runs are {set(found)}, not {wanted}, after {patience:.0f} s.")
+            time.sleep(0.1)
+
+    def log_file(self, run: "Run") -> Path:
+        return self.data / "logs" / "runs" / run.run_id / "1" / "std_log.txt"
+
+    def let_go(self, run: "Run") -> None:
+        """Let a script go on that waits for the file "go"."""
+        (self.data / "jobs" / run.run_id / "1" / "rank-0" / "go").touch()
+
+    @staticmethod
+    def wait_until(true: Callable[[], object], patience: float = 60.0) -> None:
+        deadline = time.monotonic() + patience
+        while not true():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"It did not happen in {patience:.0f} s.")
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def signed_in(self) -> Iterator[BrowserContext]:
+        """Yield a browser session of the first administrator; its pages keep the times that WATCH looks for."""
+        name, value = self.cookie()
         context = self.browser.new_context(base_url=self.url, viewport={"width": 1360, "height": 820})
-        context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": self.url}])
+        context.add_cookies([{"name": name, "value": value, "url": self.url}])
         context.add_init_script(WATCH)
         try:
             yield context
@@ -193,6 +267,18 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait(20)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def end_runs(jobs: Path, patience: float = 20.0) -> None:
+    """End what runs of a studio that is gone left in progress, each through its shepherd."""
+    deadline = time.monotonic() + patience
+    for known in jobs.glob("*/*/control-*/pid.json"):
+        told, end = json.loads(known.read_text()), known.with_name("exit.json")
+        process = shepherd.look_at(told["pid"])
+        if not end.exists() and process and process.start_time == told["start_time"]:
+            os.kill(told["pid"], signal.SIGTERM)
+            while not end.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
 
 
 def wait_for(output: Path, process: "subprocess.Popen[bytes]", pattern: str, patience: float) -> str:

@@ -57,11 +57,11 @@ class Home:
         self.studio.process.terminate()
         self.studio.process.wait(20)
 
-    def kill(self, *names: str) -> None:
-        """Kill processes of the studio at once, by their ids."""
-        pids = self.studio.pids()
-        for name in names:
-            os.kill(pids[name], signal.SIGKILL)
+    def kill(self, name: str) -> None:
+        """Kill a process of the studio by its id, and wait until another has its place."""
+        old = self.studio.pids()[name]
+        os.kill(old, signal.SIGKILL)
+        until(lambda: self.studio.pids().get(name, old) != old)
 
     def kill_everything(self) -> None:
         """Kill the studio's processes and their supervisor, which may take back none of them."""
@@ -146,9 +146,7 @@ def test_runs_live_through_the_end_of_every_process_one_by_one_and_all_together(
     on_local = list(told)[3:]
     until_running(home, *on_local)
     for name in ("web", "worker", "valkey", "beat"):
-        old = home.studio.pids()[name]
         home.kill(name)
-        until(lambda name=name, old=old: home.studio.pids().get(name, old) != old)
     until(home.studio.is_healthy)
     assert set(home.studio.pids()) == NAMES | {"supervisor"}
     assert not all(map(home.is_over, told))  # they were in progress all the time
