@@ -120,6 +120,19 @@ def test_lines_appear_as_they_are_written(watch, run):
     assert texts(page) == ["loading digits", "fold 1/5 accuracy 0.9722"]
 
 
+def test_what_was_left_out_of_a_long_log_is_said_in_amber(watch, run, settings):
+    settings.LOG_BYTES = 32768
+    with logs.path(run.key).open("wb") as file:
+        file.write(b"head\n" * 4096)
+        file.truncate(16384)
+        file.seek(65536)  # leaves a hole, as taking bytes out does
+        file.write(b"tail\n" * 4096)
+    page = watch()
+    said = "49.2 kB in its middle, from byte 16,384 to byte 65,536"
+    expect(page.locator("[data-log-hole]")).to_contain_text(said, timeout=15_000)
+    expect(page.locator(".log-text").last).to_have_text("tail")
+
+
 def test_the_end_is_told_with_every_byte_counted(watch, run):
     run.write("x" * 99 + "\n")
     page = watch()
