@@ -137,7 +137,6 @@ DOORS: dict[str, Door] = {
     "search": PAGE,
     "members": PAGE,
     "settings": PAGE,
-    "settings": PAGE,
     "add_member": Door(POST=Way(OWNERS, 302, {"who": "cleo", "role": "Reader"})),
     "edit_member": Door({"pk": "member"}, POST=Way(OWNERS, 302, {"role": "Owner"})),
     "edit_invitation": Door({"pk": "invitation"}, POST=Way(OWNERS, 302, {"action": "revoke"})),
