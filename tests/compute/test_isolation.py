@@ -460,4 +460,3 @@ time.sleep(0.6)
     assert (tmp_path / "log").stat().st_blocks * 512 < 2 << 20
     settings.LOG_BYTES = 1 << 30
     assert logs.hole("log") is None
-
