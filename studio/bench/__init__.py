@@ -42,7 +42,6 @@ KEYS = {
     "crash_runs_lost": Key(0, "runs", "kill -9 of web, worker, both, 20 times during 20 runs: lost, wrong, not whole"),
     "cancel_tree_empty_s": Key(2, "s", "grace period over to empty tree; trees that double-fork and ignore TERM, p95"),
     "idle_memory_mb": Key(250, "MB", "all processes of `up`, proportional set size"),
-    "lighthouse_min": Key(95, "of 100", "Lighthouse's lowest score of home, list, wizard and a run's page"),
     "fresh_clone_to_completed_s": Key(90, "s", "fresh clone, nothing cached, to the completed sample run"),
 }
 

@@ -63,8 +63,8 @@ def of_the_code() -> Catalog:
         if path.suffix == ".html":  # its indentation is none that Python could read
             text = "\n".join(line.strip() for line in templatize(text, origin=name).splitlines())
         for _line, function, found, _comments in extract_python(io.BytesIO(text.encode()), CALLS, [], {}):
-            said = found if isinstance(found, tuple) else (found,)
-            words = [word for word in said if isinstance(word, str)]
+            said: Any = found if isinstance(found, tuple) else (found,)
+            words: list[str] = [word for word in said if isinstance(word, str)]
             if not words:
                 continue  # of a variable, which some other call names
             context = words.pop(0) if function and function.startswith(("pgettext", "npgettext")) else None
