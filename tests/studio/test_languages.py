@@ -64,7 +64,7 @@ def test_numbers_sizes_and_money_are_written_as_the_language_does():
         assert tags.size_of(7.1e9) == "7,1 GB"
         assert tags.duration(0.43) == "0,4 s"
         assert tags.usd(Decimal("1234.5")) == "1\xa0234,50 $"
-        assert NodeState.IDLE.label == "inactivo"
+        assert str(NodeState.IDLE.label) == "inactivo"
 
 
 def test_the_browser_asks_and_the_profile_decides(client: Client, ana: User, as_user):
@@ -103,7 +103,7 @@ def marked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return words if words == text else f"⟦{words}⟧"
 
     monkeypatch.setattr(said, "_in", lambda language, text, depth: marks(stored(language, text, depth), text))
-    kept = translation._trans.__dict__  # each function, once it was asked for
+    kept = vars(translation)["_trans"].__dict__  # each function, once it was asked for
     for name in ("gettext", "ngettext", "pgettext"):
         kept.pop(name, None)
     yield

@@ -67,7 +67,7 @@ def of_the_code() -> Catalog:
             words: list[str] = [word for word in said if isinstance(word, str)]
             if not words:
                 continue  # of a variable, which some other call names
-            context = words.pop(0) if function and function.startswith(("pgettext", "npgettext")) else None
+            context = words.pop(0) if str(function).startswith(("pgettext", "npgettext")) else None
             catalogue.add(words[0] if len(words) == 1 else tuple(words[:2]), locations=[(name, 1)], context=context)
     return catalogue
 
