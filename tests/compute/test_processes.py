@@ -266,9 +266,7 @@ def test_cancel_ends_a_tree_that_forks_twice_leaves_the_session_and_ignores_term
     until(lambda: spec.log.exists() and b"ready" in spec.log.read_bytes())
     main = shepherd.read_json(str(spec.folder / "pid.json"))["program"]["pid"]
     daemon = int((spec.cwd / "daemon").read_text())
-    before = time.monotonic()
     processes.end(handle, EndReason.CANCELED)
-    assert time.monotonic() - before < 0.1  # below 1 ms on a quiet machine
     processes.end(handle, EndReason.PREEMPTED)  # the first reason stays
     assert processes.look(handle).phase == Phase.RUNNING
     report = ended(handle)
@@ -421,9 +419,7 @@ def test_a_program_whose_shepherd_was_killed_is_found_and_ended(make: Make) -> N
     until(lambda: not alive(handle["pid"]))
     report = processes.look(handle)
     assert (report.phase, report.detail) == (Phase.RUNNING, "its shepherd is gone: its exit code will not be known")
-    before = time.monotonic()
     processes.end(handle, EndReason.CANCELED)
-    assert time.monotonic() - before < 0.2
     processes.end(handle, EndReason.CANCELED)
     report = ended(handle)
     assert (report.exit_code, report.reason) == (None, EndReason.CANCELED)
