@@ -48,7 +48,7 @@ def pieces(page: Page) -> list[int]:
 
     def note(request: Request) -> None:
         if request.method == "PUT" and PIECES.search(request.url):
-            sent.append(int(request.headers.get("content-length", "0")))
+            sent.append(int(request.all_headers()["content-length"]))
 
     page.on("requestfinished", note)
     return sent
