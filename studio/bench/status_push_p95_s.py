@@ -7,7 +7,7 @@ from studio.bench.figures import Samples
 if TYPE_CHECKING:
     from studio.bench import Bench
 
-PAGES, CHANGES = 20, 10
+PAGES, CHANGES = 20, 5
 SCRIPT = """
 import pathlib, time
 while not pathlib.Path("go").exists():
@@ -38,7 +38,8 @@ def measure(bench: "Bench") -> Samples:
         context.add_init_script(SEEN)
         pages = [context.new_page() for _ in range(PAGES)]
         for page in pages:
-            page.goto("/w/default/runs/")
+            page.goto("/w/default/runs/", wait_until="commit")
+        for page in pages:
             page.wait_for_load_state("networkidle")
         for run in runs:
             product.let_go(run)

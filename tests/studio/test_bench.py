@@ -20,6 +20,10 @@ def test_a_figure_says_value_unit_goal_samples_and_spread():
     assert said == {"value": 0.3, "unit": "s", "goal": 0.25, "samples": 3, "spread": [0.1, 0.2, 0.3]}
 
 
+def test_of_a_figure_that_should_be_high_the_low_samples_count():
+    assert bench.figure(bench.Key(10, "/s", "something", more=True), Samples([12.0, 9.0, 11.0]))["value"] == 9.0
+
+
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 10), (0.95, 19), (1.0, 20)])
 def test_a_percentile_is_one_of_the_values(share: float, value: int):
     assert percentile(range(1, 21), share) == value
