@@ -2,13 +2,14 @@
 
 import logging
 from typing import Any
+from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.sessions.models import Session
 
-from studio.live import SIGNED_OUT
+from studio.live import SIGNED_OUT, pulse
 from studio.people.models import User, Workspace
 from studio.people.permissions import Right, may
 
@@ -70,6 +71,9 @@ class LiveConsumer(PersonalConsumer):
         self.groups = [workspace.group]
         await self.channel_layer.group_add(workspace.group, self.channel_name)
         await self.accept()
+        made_at = parse_qs(self.scope.get("query_string", b"")).get(b"pulse", [b""])[0]
+        if made_at.isdigit() and int(made_at) != await database_sync_to_async(pulse)(workspace.group):
+            await self.send_json({"event": "live:back"})  # it moved between the page and its socket
 
     async def nudge(self, message: dict[str, Any]) -> None:
         """Forward a nudge; when the members changed, look again whether this person still belongs."""

@@ -16,6 +16,7 @@ class StudioRequest(HttpRequest):
     user: "User"
     workspace: "Workspace"
     membership: "Membership"
+    pulse: int  # of the workspace's nudges when the page began to be made; not on parts
 
 
 def wants_partial(request: StudioRequest) -> bool:

@@ -8,11 +8,23 @@ const SIGNED_OUT = 4401, REMOVED = 4403; // this session was ended; the person l
 const { live } = document.body.dataset;
 const held = new Map(); // event name → the newest facts that wait, or null when none do
 
+const late = new Map(); // event name → facts, for parts that were asking when it came
+
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [name, facts] of late) {
+    if (document.querySelector(`.htmx-request[hx-trigger*="${name} "]`)) continue;
+    late.delete(name);
+    tell(name, facts, QUICK);
+  }
+});
+
 function tell(name, facts, every) {
   if (held.has(name)) {
     held.set(name, facts);
     return;
   }
+  // A part that is asking already, and is replaced by the answer, would not hear it: it is told again afterwards.
+  if (document.querySelector(`.htmx-request[hx-trigger*="${name} "]`)) late.set(name, facts);
   document.body.dispatchEvent(new CustomEvent(name, { detail: facts }));
   held.set(name, null);
   setTimeout(() => {

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
 from studio.errors import NotThere
+from studio.live import pulse
 from studio.middleware import StudioErrors
 from studio.people.models import BrowserSession, Membership
 
@@ -38,6 +39,8 @@ class WorkspaceInUrl:
             return StudioErrors(self.get_response).process_exception(request, NotThere())
         request.workspace = membership.workspace  # type: ignore[attr-defined]
         request.membership = membership  # type: ignore[attr-defined]
+        if not getattr(request, "htmx", False):  # before the view reads anything: what moves later is noticed
+            request.pulse = pulse(membership.workspace.group)  # type: ignore[attr-defined]
         if request.session.get("workspace") != name and not getattr(request, "htmx", False):
             request.session["workspace"] = name  # where to begin next time; parts of open pages do not decide it
         return None

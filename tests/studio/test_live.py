@@ -8,7 +8,7 @@ from asgiref.testing import ApplicationCommunicator
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 
-from studio.live import nudge
+from studio.live import nudge, pulse
 from studio.people.actions import remove_member
 from studio.sockets import sockets
 
@@ -18,9 +18,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Page:
     """An open page, seen from its websocket."""
 
-    def __init__(self, user, workspace="vision-team"):
+    def __init__(self, user, workspace="vision-team", query=b""):
         path = f"/ws/w/{workspace}/live/"
         scope = {"type": "websocket", "path": path, "headers": [], "subprotocols": [], "user": user}
+        scope["query_string"] = query
         self.wire = ApplicationCommunicator(URLRouter(sockets), scope)
 
     async def opens(self):
@@ -33,6 +34,18 @@ class Page:
     async def leaves(self):
         await self.wire.send_input({"type": "websocket.disconnect", "code": 1001})
         await self.wire.wait()
+
+
+async def test_what_moved_before_the_page_had_its_socket_is_caught_up_with(workspace, rita):
+    made_at = await sync_to_async(pulse)(workspace.group)
+    still, moved = (Page(rita, query=f"pulse={made_at}".encode()) for _ in range(2))
+    assert await still.opens()
+    await sync_to_async(nudge)(workspace.group, "run:moved", id=7)
+    assert (await still.hears())["event"] == "run:moved"
+    assert await moved.opens()
+    assert await moved.hears() == {"event": "live:back"}
+    await still.leaves()
+    await moved.leaves()
 
 
 async def test_a_nudge_reaches_the_open_page_of_a_member(workspace, rita):
