@@ -128,6 +128,35 @@ def test_a_folder_is_listed_with_what_is_left_out_and_stays_chosen_when_somethin
     assert run.properties["azureml.git.commit"].startswith("4be1c07")
 
 
+def test_a_folder_dropped_on_the_page_is_taken_with_all_that_is_in_it(
+    signed_in: Page, workspace: Workspace, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "data").mkdir(parents=True)
+    (project / "train.py").write_text("print('dropped')\n")
+    for n in range(120):  # Chromium lists a folder's entries a hundred at a time
+        (project / "data" / f"part-{n:03}.txt").write_text(str(n))
+    page = signed_in
+    page.goto(address(workspace, "submit/"))
+    drop = page.locator("[data-drop]")
+    drop.scroll_into_view_if_needed()
+    box = drop.bounding_box()
+    assert box is not None
+    browser = page.context.new_cdp_session(page)
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 20}
+    data = {"items": [], "files": [str(project)], "dragOperationsMask": 1}
+    for step in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": step, **place, "data": data})
+    expect(page.locator("[data-total]")).to_contain_text("121 files")
+    page.locator("[name=experiment]").fill("dropped")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.wait_for_url(re.compile(r"/runs/dropped_"))
+    snapshot = Run.objects.get().snapshot
+    assert snapshot is not None
+    assert snapshot.file_count == 121
+    assert {"train.py", "data/part-119.txt"} <= {entry["path"] for entry in snapshot.manifest}
+
+
 def test_an_error_of_the_server_stands_by_its_field(signed_in: Page, workspace: Workspace, tmp_path: Path) -> None:
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"no zip at all")
