@@ -117,8 +117,9 @@ def test_a_stopped_upload_is_taken_up_again_also_from_a_new_page(
             route.continue_()
 
     page.route(PIECES, hold)
-    submit(page, workspace, project)
-    expect(page.locator("[data-progress-said]")).to_contain_text("4.2 MB of 8.9 MB", timeout=20_000)
+    with page.expect_request(lambda request: request.url.endswith(f"={PIECE}"), timeout=20_000):
+        submit(page, workspace, project)  # its second piece is on its way now, and held
+    expect(page.locator("[data-progress-said]")).to_contain_text("4.2 MB of 8.9 MB")
     page.get_by_role("button", name="Stop the upload").click()
     expect(page.get_by_role("button", name="Submit", exact=True)).to_be_enabled()
     expect(page.locator("[data-progress]")).to_be_hidden()
