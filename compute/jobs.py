@@ -91,6 +91,10 @@ def follow(job: Job) -> None:
     for report in driver.follow(job.handle, after=logs.size(key)):
         if report.output:
             logs.append(key, logs.size(key), report.output)
+        if report.facts and report.facts != job.facts:
+            job.facts = report.facts
+            Job.objects.filter(pk=job.pk).update(facts=job.facts)
+            tell(job)
         if report.phase == Phase.ENDED:
             _end(job, report)
             return

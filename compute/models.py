@@ -27,6 +27,7 @@ from compute.states import (
 from studio.errors import NotAllowedNow, NotSupported
 from studio.live import nudge
 from studio.people.models import User, Workspace
+from studio.seal import unseal
 
 if TYPE_CHECKING:
     from compute.drivers.base import Driver
@@ -122,6 +123,17 @@ class ComputeTarget(models.Model):
     def group(self) -> str:
         """Return the channel group of this target's own page."""
         return f"target.{self.pk}"
+
+    def secret(self, name: str) -> str:
+        """Return one of its credentials, unsealed; empty when it has none of that name. For drivers alone."""
+        given: dict[str, str] = self.__dict__.get("given", {})  # of one that is examined before it is attached
+        if name in given:
+            return given[name]
+        return unseal(self.sealed[name], where=self.place_of(name)) if self.sealed.get(name) else ""
+
+    def place_of(self, name: str) -> str:
+        """Return the place that the credential `name` is sealed for."""
+        return f"compute.target/{self.pk}/{name}"
 
     @property
     def takes_runs(self) -> bool:
@@ -250,6 +262,7 @@ class Job(models.Model):
     end_detail = models.CharField(max_length=2000, blank=True)  # a sentence for people: "used 7.1 of 7 GB"
     exit_code = models.IntegerField(null=True)
     receipt = models.JSONField(default=dict)  # what ending it did: see compute.processes
+    facts = models.JSONField(default=dict)  # what a service says of it: {"page": URL, "application": id}
 
     objects = JobQuerySet.as_manager()
 

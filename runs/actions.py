@@ -235,6 +235,7 @@ def _attempt(
             "interpreter": interpreter,
             "variables": config.variables,
             "experiment": run.experiment.name,
+            "options": config.options,
         },
     )
     Attempt.objects.create(run=run, number=number, job=job)

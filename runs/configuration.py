@@ -32,6 +32,7 @@ class RunConfiguration:
     node_count: int = 1
     max_seconds: int = DEFAULT_MAX_SECONDS
     restarts: int = DEFAULT_RESTARTS
+    options: dict[str, Any] = field(default_factory=dict)  # what the target's kind asks of a run: its `run_form`
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON for `Run.config`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-from django.forms import BaseForm
+from django.forms import BaseForm, Form
 
 from compute.states import EndReason, ProvisioningState
 
@@ -26,6 +26,7 @@ class JobSpec(TypedDict):
     interpreter: str  # path or name of a Python; empty: the environment's, else the studio machine's
     variables: dict[str, str]  # asked for by the person; the studio's own are added at the start
     experiment: str
+    options: dict[str, Any]  # of the kind's own run form; empty for a kind without one
 
 
 class Phase(StrEnum):
@@ -45,6 +46,7 @@ class JobReport:
     detail: str = ""  # a sentence for people, with an end that is not plain
     receipt: dict[str, Any] = field(default_factory=dict)
     ask_again_in: float = 5.0  # seconds, for a kind that can only be polled
+    facts: dict[str, Any] = field(default_factory=dict)  # what a service says of it: {"page": URL, "application": id}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,38 @@ class TargetReport:
 
     state: ProvisioningState
     reason: str = ""
+
+
+class CheckState(StrEnum):
+    """How one check of the connection doctor went."""
+
+    OK = "ok"
+    WARN = "warn"  # attaching is possible; something will be missing
+    BAD = "bad"
+    ASK = "ask"  # a person has to look and say yes: a host key not seen before
+    SKIPPED = "skipped"  # an earlier one has to be well first
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding of the connection doctor, with its evidence and its remedy."""
+
+    key: str  # "host_key"; the same for the same question in every kind
+    title: "StrOrPromise"
+    state: CheckState
+    evidence: str = ""  # what was seen, in the other side's words
+    remedy: str = ""  # what to do next; a sentence, and a command where one helps
+    needed: bool = True  # nothing can be attached while it is bad
+    facts: dict[str, Any] = field(default_factory=dict)  # JSON for whoever goes on: {"host_key": {...}}
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing to have at hand before attaching: what it is, where it is found, the command that prints it."""
+
+    title: "StrOrPromise"
+    text: "StrOrPromise"
+    command: str = ""
 
 
 class Driver(ABC):
@@ -90,6 +124,26 @@ class Provisions(ABC):
     @abstractmethod
     def delete(self) -> TargetReport:
         """Begin to delete it, once no node and no job is left."""
+
+
+class Attaches(ABC):
+    """Stands elsewhere already: is attached and detached here, and its jobs run there.
+
+    The files of a job lie ready below `job.folder / "rank-0"` of this machine when it is submitted; what it
+    leaves in `outputs` and `logs` there is brought back to the same folders here.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ()  # beside the form
+    run_form: ClassVar[type[Form] | None] = None  # what one run may say to this kind; kept as spec["options"]
+
+    @classmethod
+    @abstractmethod
+    def address_of(cls, config: dict[str, Any]) -> str:
+        """Return what tells this target from every other of its kind: the same twice is refused."""
+
+    @abstractmethod
+    def checks(self) -> Iterator[Check]:
+        """Look at the connection, one thing after another; never raises, and ends within a bounded time."""
 
 
 class Resizes(ABC):
@@ -133,4 +187,4 @@ class Queues(ABC):
         """Return how many nodes one job can ever have."""
 
 
-ABILITIES = (Provisions, Resizes, Starts, Executes, Queues)
+ABILITIES = (Provisions, Attaches, Resizes, Starts, Executes, Queues)

@@ -1,0 +1,67 @@
+"""What the form of every attachable kind begins with, and the field of a credential."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from compute import names
+from compute.forms import is_taken, parse_tags
+from studio.people.models import Workspace
+
+
+class SecretInput(forms.Textarea):
+    """Takes a credential and never shows one, not even the one that was just typed."""
+
+    def format_value(self, value: Any) -> None:
+        return None
+
+
+class SecretField(forms.CharField):
+    """A credential: sealed when it is kept, never shown again. Empty in an edit keeps the one there is."""
+
+    def __init__(self, *, one_line: bool = False, **options: Any) -> None:
+        widget = forms.PasswordInput if one_line else SecretInput
+        attrs = {"autocomplete": "off", "spellcheck": "false"}
+        super().__init__(**{"widget": widget(attrs=attrs), "strip": False, **options})
+
+
+class AttachForm(forms.Form):
+    """Name, description and tags; a kind's form adds its own fields, which become `config` and `secrets`."""
+
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=24, help_text=gettext_lazy("How runs choose it."))
+    description = forms.CharField(label=gettext_lazy("Description"), max_length=500, required=False)
+    tags = forms.CharField(label=gettext_lazy("Tags"), required=False, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, workspace: Workspace, *args: Any, name: str = "", **options: Any) -> None:
+        """`name`: of the target that is edited, whose name stays as it is and whose credentials may be left out."""
+        super().__init__(*args, **options)
+        self.workspace, self.edited = workspace, name
+        if name:
+            del self.fields["name"]
+            for field in self.fields.values():
+                if isinstance(field, SecretField):
+                    field.required = False
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        failed = [clause.text for clause in names.check_name(name) if not clause.ok]
+        if failed:
+            raise forms.ValidationError(_("It needs: %(clauses)s.") % {"clauses": "; ".join(failed)})
+        if is_taken(self.workspace, name):
+            raise forms.ValidationError(_("The name “%(name)s” is taken.") % {"name": name})
+        return name
+
+    def clean_tags(self) -> dict[str, str]:
+        return parse_tags(self.cleaned_data["tags"])
+
+    def config(self) -> dict[str, Any]:
+        """Return what was typed into the kind's own fields, credentials left out."""
+        own = [n for n, f in self.fields.items() if n not in AttachForm.base_fields and not isinstance(f, SecretField)]
+        return {name: self.cleaned_data[name] for name in own}
+
+    def secrets(self) -> dict[str, str]:
+        """Return the credentials that were typed."""
+        kept = [name for name, field in self.fields.items() if isinstance(field, SecretField)]
+        return {name: self.cleaned_data[name] for name in kept if self.cleaned_data.get(name)}
