@@ -1,5 +1,6 @@
 """What the form of every attachable kind begins with, and the field of a credential."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -34,15 +35,18 @@ class AttachForm(forms.Form):
     description = forms.CharField(label=gettext_lazy("Description"), max_length=500, required=False)
     tags = forms.CharField(label=gettext_lazy("Tags"), required=False, widget=forms.Textarea(attrs={"rows": 2}))
 
-    def __init__(self, workspace: Workspace, *args: Any, name: str = "", **options: Any) -> None:
-        """`name`: of the target that is edited, whose name stays as it is and whose credentials may be left out."""
+    def __init__(
+        self, workspace: Workspace, *args: Any, name: str = "", kept: Collection[str] = (), **options: Any
+    ) -> None:
+        """`name`: of the target that is edited, which stays as it is. `kept`: the credentials that are there already,
+        and may be left out.
+        """
         super().__init__(*args, **options)
-        self.workspace, self.edited = workspace, name
+        self.workspace, self.edited, self.kept = workspace, name, frozenset(kept)
         if name:
             del self.fields["name"]
-            for field in self.fields.values():
-                if isinstance(field, SecretField):
-                    field.required = False
+        for field_name in self.kept & self.fields.keys():
+            self.fields[field_name].required = False
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"].strip()
@@ -55,6 +59,14 @@ class AttachForm(forms.Form):
 
     def clean_tags(self) -> dict[str, str]:
         return parse_tags(self.cleaned_data["tags"])
+
+    def has(self, secret: str) -> bool:
+        """Say whether there is a credential of that name: typed now, or kept from before."""
+        return bool(self.cleaned_data.get(secret)) or secret in self.kept
+
+    def unused(self) -> frozenset[str]:
+        """Return the credentials that what was chosen leaves without use: they are forgotten, also kept ones."""
+        return frozenset()
 
     def config(self) -> dict[str, Any]:
         """Return what was typed into the kind's own fields, credentials left out."""

@@ -143,6 +143,15 @@ class ComputeTarget(models.Model):
         }
 
     @property
+    def why_held(self) -> str:
+        """Return in one sentence why none of its runs may start now; empty: they may."""
+        if "changed_host_key" not in self.config:
+            return ""
+        return _("The host key of %(name)s changed. Nothing runs there until somebody who may looked at it.") % {
+            "name": self.name
+        }
+
+    @property
     def is_low_priority(self) -> bool:
         return self.vm_priority == Priority.LOW_PRIORITY
 
@@ -311,3 +320,42 @@ class ScalingEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.target}: {self.before} → {self.after} {self.cause}"
+
+
+class Examination(models.Model):
+    """One look of the connection doctor: at a target, or at one that may become one, whose draft this is.
+
+    A draft holds what was typed and the credentials until it is attached or saved; then it is a line of history.
+    """
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=20)
+    target = models.ForeignKey(ComputeTarget, on_delete=models.CASCADE, null=True, related_name="examinations")
+    by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    is_draft = models.BooleanField(default=True)
+    typed = models.JSONField(default=dict)  # the form's fields as they were typed, credentials left out
+    config = models.JSONField(default=dict)  # the same, understood; empty until the form is valid
+    sealed = models.JSONField(default=dict)  # {"field": sealed text}; never shown
+    public_key = models.CharField(max_length=500, blank=True)  # of a pair made here: the line for authorized_keys
+    checks = models.JSONField(default=list)  # of compute.drivers.base.Check, in their order
+    round = models.PositiveIntegerField(default=0)  # how often it was asked for; a look of an earlier round is stale
+    created_at = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(null=True)  # None: nobody has asked for a look yet
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    token = models.UUIDField(null=True, unique=True)  # of the form it was made with
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["target", "-id"], name="examinations_of_a_target")]
+
+    def __str__(self) -> str:
+        return f"examination {self.pk} of {self.target or self.kind}"
+
+    def place_of(self, name: str) -> str:
+        """Return the place that the credential `name` is sealed for."""
+        return f"compute.examination/{self.pk}/{name}"
+
+    def moved(self) -> None:
+        """Nudge the page that shows it."""
+        nudge(self.workspace.group, "examination:moved", id=self.pk)

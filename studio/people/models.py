@@ -52,12 +52,20 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         return self.filter(memberships__user=user)
 
 
+class Allowance(models.TextChoices):
+    """What is refused when something is attached, unless an Owner of the workspace allows it."""
+
+    OTHER_LINUX = "other-linux", _("Machines that do not run Ubuntu")
+    THIS_MACHINE = "this-machine", _("Addresses of the studio's own machine, and link-local ones")
+
+
 class Workspace(models.Model):
     """What a team shares: its compute, experiments and runs."""
 
     name = models.CharField(max_length=33, unique=True, validators=[valid_workspace_name])
     guid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     description = models.CharField(max_length=500, blank=True)
+    allowances = models.JSONField(default=list, blank=True)  # of Allowance
     created_at = models.DateTimeField(default=timezone.now)
     members: models.ManyToManyField[User, "Membership"] = models.ManyToManyField(
         User, through="Membership", related_name="workspaces"
@@ -72,6 +80,10 @@ class Workspace(models.Model):
         """Return the role of `user` here, or None."""
         value = self.memberships.filter(user=user).values_list("role", flat=True).first()
         return Role(value) if value else None
+
+    def allows(self, what: Allowance) -> bool:
+        """Say whether its Owners allow `what` to be attached."""
+        return what.value in self.allowances
 
     @property
     def group(self) -> str:

@@ -41,6 +41,7 @@ class Right(StrEnum):
     START_COMPUTE = "compute.start"  # start and stop an instance
     EDIT_WORKSPACE = "workspace.edit"
     ASSIGN_ROLES = "members.edit"
+    EDIT_SAFETY = "workspace.safety"  # what may be attached at all; with which identity the workspace signs in
 
 
 _RUNS = {Right.SUBMIT_RUN, Right.CANCEL_RUN}

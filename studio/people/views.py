@@ -168,6 +168,7 @@ def rights_in_words() -> dict[Right, str]:
         Right.ATTACH_COMPUTE: _("Attach and detach compute"),
         Right.EDIT_WORKSPACE: _("Change the workspace"),
         Right.ASSIGN_ROLES: _("Add and remove members, give roles"),
+        Right.EDIT_SAFETY: _("Decide what may be attached, and how the workspace signs in elsewhere"),
     }
 
 
