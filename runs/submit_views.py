@@ -23,6 +23,7 @@ from runs.configuration import DEFAULT_MAX_SECONDS
 from runs.detail_views import run_of
 from runs.forms import SubmitForm, initial_like, likeliest_script, span_of
 from runs.models import Experiment, Run, Snapshot
+from runs.streams import streams_of
 from studio.errors import NotThere, StudioError, TooLarge
 from studio.http import StudioRequest
 from studio.people.permissions import Right, may, require
@@ -97,11 +98,18 @@ def _submit(request: StudioRequest) -> HttpResponse:
             made = _submitted(request, form)
         if made is not None:
             if _wants_json(request):
-                return JsonResponse({"location": _address(request, made)}, status=201)
+                return JsonResponse(_made(request, made), status=201)
             return redirect(_address(request, made))
     if _wants_json(request):
         return JsonResponse({"errors": form.errors.get_json_data()}, status=422)
     return render(request, "runs/submit.html", _context(request, form), status=422)
+
+
+def _made(request: StudioRequest, run: Run) -> dict[str, str]:
+    """Return where the run's page is, and the log that it opens with, for a script that wants both at once."""
+    address, space = _address(request, run), request.workspace.name
+    (group, *_earlier) = streams_of(run)
+    return {"location": address, "log": f"/ws/w/{space}/runs/{run.run_id}/log/", "stream": group.streams[0]}
 
 
 def _submitted(request: StudioRequest, form: SubmitForm) -> Run | None:

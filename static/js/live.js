@@ -18,7 +18,19 @@ document.addEventListener("htmx:afterSettle", () => {
   }
 });
 
+let missed = null; // event name → facts: what was told while a page was being fetched whose parts could not hear it
+
+// From now on remember what is told; the function that is returned tells it to the parts that have come since.
+export function remember() {
+  missed = new Map();
+  return () => {
+    for (const [name, facts] of missed) document.body.dispatchEvent(new CustomEvent(name, { detail: facts }));
+    missed = null;
+  };
+}
+
 function tell(name, facts, every) {
+  missed?.set(name, facts);
   if (held.has(name)) {
     held.set(name, facts);
     return;

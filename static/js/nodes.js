@@ -1,6 +1,7 @@
 // [data-nodes="/ws/…"]: CPU and memory of each node's job, once a second, into the row of the node.
 //   a row has data-node, data-cpus (virtual CPUs) and data-memory (bytes)
 const place = document.querySelector("[data-nodes]");
+const FIRST_USE = 700; // ms before there is anything to hear of a job that begins as the page does
 const LONGEST_WAIT = 15000; // ms before connecting again
 let newest = {}, wait = 500;
 
@@ -39,6 +40,6 @@ function connect() {
 }
 
 if (place) {
-  connect();
+  setTimeout(connect, FIRST_USE);
   document.addEventListener("htmx:afterSettle", show); // a replaced row keeps its bars
 }

@@ -1,5 +1,7 @@
 // form[data-submit]: shows what belongs to each choice, and sends the form with its files so that they stay chosen
 // when something has to be mended; errors appear by their fields.
+import { go } from "./go.js";
+import { openAhead } from "./log/socket.js";
 import { Refused, Unreadable, canHash, sendFiles } from "./send.js";
 import { chosenFiles, offer, size } from "./upload.js";
 
@@ -114,7 +116,8 @@ function post(form, body, token, told, signal) {
   request.onload = () => {
     const answer = request.response;
     if (request.status === 201 && answer?.location) {
-      location.assign(answer.location);
+      openAhead(answer.log, answer.stream);
+      go(answer.location);
       return;
     }
     busy(form, false);

@@ -85,6 +85,33 @@ def test_a_script_is_pasted_and_submitted(signed_in: Page, workspace: Workspace)
     assert run.experiment.name == "first-steps"
 
 
+def test_a_submitted_runs_page_comes_without_loading_the_frame_again_and_back_leads_to_the_form(
+    signed_in: Page, workspace: Workspace
+) -> None:
+    page = signed_in
+    page.goto(address(workspace, "submit/?target=local"))
+    page.get_by_text("Paste a script").click()
+    page.get_by_label("Script", exact=True).fill("print('hello')\n")
+    page.evaluate("() => { document.body.dataset.sameFrame = 'yes'; }")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/runs/default_"))
+    run = Run.objects.get()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(run.display_name)
+    expect(page).to_have_title(re.compile(run.display_name))
+    expect(page.locator("body[data-same-frame]")).to_have_count(1)
+    expect(page.locator("#main")).to_be_focused()
+    run.move(RunStatus.QUEUED, reason="It waits for a node of the test.")
+    expect(page.locator("#run-header")).to_contain_text("It waits for a node of the test.")
+    page.keyboard.press("Tab")
+    expect(page.locator("#main a:focus")).to_have_count(1)
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Submit a run")
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_enabled()
+    page.wait_for_load_state()  # before that nobody listens to Forward
+    page.go_forward()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(run.display_name)
+
+
 def test_a_folder_is_listed_with_what_is_left_out_and_stays_chosen_when_something_is_wrong(
     signed_in: Page, workspace: Workspace, tmp_path: Path
 ) -> None:
