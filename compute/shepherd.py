@@ -1,8 +1,8 @@
 """Stand over one program of a run: start it, watch it, end all that came of it, and write down how it went.
 
-A program of its own, as `python -I -S shepherd.py FOLDER [sweep]`, started by `compute.processes`: standard library
-only, few imports, nothing of the studio. It lives in its own session and outlives whoever started it. All it knows
-is in FOLDER, and all it says goes there, each file whole or not at all:
+A program of its own, as `python -I -S shepherd.py FOLDER [sweep]` or as a spare that waits for its folder, started
+by `compute.processes`: standard library only, few imports, nothing of the studio. It lives in its own session and
+outlives whoever started it. All it knows is in FOLDER, and all it says goes there, each file whole or not at all:
 
     spec.json      in: what to start (see `compute.processes.ProcessSpec`); the same in spec.marshal, read faster
     end.json       in: {"reason"}; its being there is the order to end
@@ -718,8 +718,26 @@ def listen() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def wait_for_folder() -> str:
+    """Wait as a spare until the folder to work in is named; leave when whoever would name it is gone."""
+    name = b""
+    while not name.endswith(b"\0"):
+        piece = os.read(0, 4096)
+        if not piece:
+            raise SystemExit
+        name += piece
+    folder = os.fsdecode(name[:-1])
+    null = os.open("/dev/null", os.O_RDONLY)
+    log = os.open(f"{folder}/shepherd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    return folder
+
+
 def main(folder: str, mode: str = "run") -> None:
-    """Do the shepherd's work in `folder`."""
+    """Do the shepherd's work in `folder`; for "-", in the one that is named on the standard input some day."""
+    if folder == "-":
+        folder = wait_for_folder()
     # HUP, INT and QUIT are ignored by the starter's doing, and so is TERM until `listen`: an order to end that comes
     # before is found in end.json.
     os.closerange(3, 1 << 20)  # whatever the starter had open

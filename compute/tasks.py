@@ -9,7 +9,7 @@ from celery.signals import worker_ready
 from django.conf import settings
 from django.utils import timezone
 
-from compute import actions, environments, jobs, scheduling
+from compute import actions, environments, jobs, processes, scheduling
 from compute.drivers import kinds_with
 from compute.drivers.base import Queues
 from compute.engines import embedded
@@ -179,3 +179,9 @@ def evict_here() -> None:
 def find_again(**_: Any) -> None:
     """A worker that starts takes up at once what runs on this machine, not at the next reconcile."""
     _hand_over(look_after, settings.HOST_NAME)
+
+
+@worker_ready.connect
+def make_ready(**_: Any) -> None:
+    """A worker has a shepherd ready before the first run comes."""
+    processes.keep_spare()

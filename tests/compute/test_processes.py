@@ -490,3 +490,47 @@ def test_no_zombie_remains(make: Make) -> None:
     assert [process for process in shepherd.descendants(handle["pid"]) if process.is_zombie] == []
     assert ended(handle).receipt["signalled"] == []
     assert [process for process in shepherd.descendants(os.getpid()) if process.is_zombie] == []
+
+
+@pytest.fixture
+def spare() -> Iterator[processes._Spare]:
+    """Have a shepherd ready; none is left afterwards."""
+    processes.keep_spare()
+    ready = processes._spares.get_nowait()
+    processes._spares.put(ready)
+    yield ready
+    while not processes._spares.empty():
+        os.close(processes._spares.get_nowait().names)
+
+
+def test_a_spare_shepherd_takes_the_next_program_and_tells_of_it_as_any_other(
+    make: Make, spare: processes._Spare
+) -> None:
+    handle = processes.start(make("print('from a spare'); raise SystemExit(3)"))
+    assert handle["pid"] == spare.identity["pid"]
+    assert ended(handle).exit_code == 3
+    assert Path(handle["folder"]).parent.joinpath("control-0.txt").read_text() == "from a spare\n"
+
+
+def test_after_a_spare_was_taken_another_stands_ready(make: Make, spare: processes._Spare) -> None:
+    first = processes.start(make("pass"))
+    until(lambda: not processes._spares.empty())
+    second = processes.start(make("pass", name="control-1"))
+    assert first["pid"] != second["pid"]
+    assert ended(first).exit_code == ended(second).exit_code == 0
+
+
+def test_a_spare_that_was_killed_is_replaced_by_a_shepherd_of_its_own(make: Make, spare: processes._Spare) -> None:
+    os.kill(spare.identity["pid"], signal.SIGKILL)
+    until(lambda: not alive(spare.identity["pid"]))
+    assert ended(processes.start(make("raise SystemExit(4)"))).exit_code == 4
+
+
+def test_a_spare_leaves_when_whoever_kept_it_is_gone() -> None:
+    code = (
+        "from compute import processes; processes.keep_spare(); print(processes._spares.get().identity['pid'],"
+        " flush=True); import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    keeper = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+    pid = int(keeper.stdout)
+    until(lambda: not alive(pid))
