@@ -199,7 +199,7 @@ def preempt_node(target: ComputeTarget, node_id: str, *, by: User) -> None:
 
 def refresh_target(target: ComputeTarget) -> None:
     """Ask the driver how the target is, and store what changed. A target that is deleted is left alone."""
-    if target.provisioning_state == ProvisioningState.DELETING:
+    if target.provisioning_state == ProvisioningState.DELETING or target.why_held:
         return
     report = target.driver.refresh()
     changed = ComputeTarget.objects.filter(pk=target.pk, provisioning_state=target.provisioning_state).exclude(

@@ -1,7 +1,7 @@
 """What the form of every attachable kind begins with, and the field of a credential."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.utils.translation import gettext as _
@@ -24,12 +24,20 @@ class SecretField(forms.CharField):
 
     def __init__(self, *, one_line: bool = False, **options: Any) -> None:
         widget = forms.PasswordInput if one_line else SecretInput
-        attrs = {"autocomplete": "off", "spellcheck": "false"}
+        attrs: dict[str, Any] = {"autocomplete": "off", "spellcheck": "false"}
+        if not one_line:
+            attrs |= {"class": "code-input", "rows": 5, "data-file-said": gettext_lazy("Read it from a file…")}
         super().__init__(**{"widget": widget(attrs=attrs), "strip": False, **options})
 
 
 class AttachForm(forms.Form):
-    """Name, description and tags; a kind's form adds its own fields, which become `config` and `secrets`."""
+    """Name, description and tags; a kind's form adds its own fields, which become `config` and `secrets`.
+
+    A form with the fields `private_key` and `password` asks for a yes to what a password gives up.
+    """
+
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {}  # field → (another field, its value that makes it of use)
+    folded: ClassVar[tuple[str, ...]] = ()  # fields that few need: they begin folded away
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=24, help_text=gettext_lazy("How runs choose it."))
     description = forms.CharField(label=gettext_lazy("Description"), max_length=500, required=False)
@@ -47,6 +55,10 @@ class AttachForm(forms.Form):
             del self.fields["name"]
         for field_name in self.kept & self.fields.keys():
             self.fields[field_name].required = False
+        if {"private_key", "password"} <= self.fields.keys() and "password" not in self.kept:
+            self.fields["understood"] = forms.BooleanField(
+                label=_("I know what a password gives up, and use one all the same"), required=False
+            )
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"].strip()
@@ -60,6 +72,13 @@ class AttachForm(forms.Form):
     def clean_tags(self) -> dict[str, str]:
         return parse_tags(self.cleaned_data["tags"])
 
+    def clean(self) -> dict[str, Any]:
+        """Ask for a yes when a password is chosen; a kind's own rules come after."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "understood" in self.fields and cleaned.get("password") and not cleaned.get("understood"):
+            self.add_error("understood", _("Say yes to this, or use an SSH key instead."))
+        return cleaned
+
     def has(self, secret: str) -> bool:
         """Say whether there is a credential of that name: typed now, or kept from before."""
         return bool(self.cleaned_data.get(secret)) or secret in self.kept
@@ -70,7 +89,8 @@ class AttachForm(forms.Form):
 
     def config(self) -> dict[str, Any]:
         """Return what was typed into the kind's own fields, credentials left out."""
-        own = [n for n, f in self.fields.items() if n not in AttachForm.base_fields and not isinstance(f, SecretField)]
+        common = {*AttachForm.base_fields, "understood"}
+        own = [n for n, f in self.fields.items() if n not in common and not isinstance(f, SecretField)]
         return {name: self.cleaned_data[name] for name in own}
 
     def secrets(self) -> dict[str, str]:

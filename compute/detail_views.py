@@ -1,5 +1,6 @@
 """The page of one target: overview, nodes, runs and activity; its scale settings, identity and deletion."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
@@ -10,12 +11,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute import actions, history, listing
+from compute import actions, attaching, history, listing
 from compute.create_views import like
-from compute.drivers.base import Provisions, Resizes
+from compute.drivers.base import Attaches, Provisions, Resizes
 from compute.engines import embedded
 from compute.forms import IdentityForm, ScaleForm
-from compute.models import ComputeTarget, Host, Job
+from compute.models import ComputeTarget, Examination, Host, Job
 from compute.sizes import find
 from compute.states import NodeState
 from studio.errors import NotThere
@@ -24,28 +25,31 @@ from studio.people.permissions import Right, require
 
 TABS = {
     "overview": gettext_lazy("Overview"),
+    "connection": gettext_lazy("Connection"),
     "nodes": gettext_lazy("Nodes"),
     "runs": gettext_lazy("Runs"),
     "activity": gettext_lazy("Activity"),
 }
-PARTS = {"header", "properties", "scale", "identity", "nodes", "activity"}
+ABILITIES = {"connection": Attaches, "nodes": Resizes}  # what a kind has to be able to for a tab
+PARTS = {"header", "properties", "scale", "identity", "nodes", "activity", "connection"}
 
 
 @require_safe
 def target_detail(request: StudioRequest, name: str) -> HttpResponse:
     """Show a tab of a target's page; `?part=` is one part of it, for the page that keeps it live."""
-    target = _target(request, name)
+    target = target_of(request, name)
     part = request.GET.get("part", "")
     if wants_partial(request) and part in PARTS:
         return render(request, f"compute/_target_{part}.html", _facts(request, target, part))
-    tabs = {key: label for key, label in TABS.items() if key != "nodes" or isinstance(target.driver, Resizes)}
+    tabs = {key: label for key, label in TABS.items() if isinstance(target.driver, ABILITIES.get(key, object))}
     tab = request.GET.get("tab", "overview")
     tab = tab if tab in tabs else "overview"
     context = _facts(request, target, tab) | {"nav": "compute", "tabs": tabs, "tab": tab}
     return render(request, "compute/target_detail.html", context)
 
 
-def _target(request: StudioRequest, name: str) -> ComputeTarget:
+def target_of(request: StudioRequest, name: str) -> ComputeTarget:
+    """Return the workspace's target of that name. Raises NotThere."""
     if name == actions.LOCAL:
         actions.ensure_local(request.workspace)
     found = ComputeTarget.objects.existing().select_related("created_by", "workspace")
@@ -66,17 +70,43 @@ def _facts(request: StudioRequest, target: ComputeTarget, shown: str) -> dict[st
         "size": find(target.vm_size),
         "can_scale": isinstance(target.driver, Resizes),
         "can_delete": isinstance(target.driver, Provisions),
+        "is_attached": isinstance(target.driver, Attaches),
         "counts": [(state, row.nodes[state]) for state in NodeState],
     }
     match shown:
         case "overview":
             context |= {"like": like(target) if target.vm_size else "", "host": _host(target)}
+            context["typed"] = list(_typed(target))
+        case "connection":
+            context |= _connection(target, request.GET.get("look", ""))
         case "nodes":
             context["nodes"] = [(n, NodeState(n.state)) for n in target.nodes.select_related("job")]
         case "activity":
             before = parse_datetime(request.GET.get("before", "").replace(" ", "+"))
             context["entries"], context["older"] = history.of(target, before=before)
     return context
+
+
+def _typed(target: ComputeTarget) -> Iterator[tuple[Any, Any]]:
+    """Yield what was typed when it was attached: labels and values, in the form's order."""
+    fields: dict[str, Any] = getattr(target.driver.form, "base_fields", {})
+    for name, field in fields.items():
+        if (value := target.config.get(name)) not in (None, "", [], {}):
+            choices = dict(getattr(field, "choices", ()))
+            yield field.label, choices.get(value, value) if isinstance(value, str) else value
+
+
+def _connection(target: ComputeTarget, look: str) -> dict[str, Any]:
+    """Return the newest look at a target, or the one that was asked for, and the list of all that are kept."""
+    looks = list(target.examinations.filter(is_draft=False).select_related("by", "workspace")[:50])
+    chosen = [one for one in looks if str(one.pk) == look]
+    examination: Examination | None = next(iter(chosen or looks), None)
+    return {
+        "looks": [(one, attaching.has_passed(one)) for one in looks],
+        "examination": examination,
+        "passed": examination is not None and attaching.has_passed(examination),
+        "newest": examination is not None and examination == looks[0],
+    }
 
 
 def _host(target: ComputeTarget) -> Host | None:
@@ -87,7 +117,7 @@ def _host(target: ComputeTarget) -> Host | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_scale(request: StudioRequest, name: str) -> HttpResponse:
     """Show the form of the scale settings, or store it."""
-    target = _target(request, name)
+    target = target_of(request, name)
     now = {"min_nodes": target.min_nodes, "max_nodes": target.max_nodes, "idle_seconds": target.idle_seconds}
     form = ScaleForm(request.POST or None, initial=now)
     form.size = find(target.vm_size)
@@ -102,7 +132,7 @@ def edit_scale(request: StudioRequest, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_identity(request: StudioRequest, name: str) -> HttpResponse:
     """Show the form of the managed identity, or store it."""
-    target = _target(request, name)
+    target = target_of(request, name)
     form = IdentityForm(request.POST or None, initial=IdentityForm.initial_of(target))
     if request.method == "POST":
         require(request.user, Right.RESIZE_COMPUTE, request.workspace)
@@ -135,7 +165,7 @@ def _changed(request: StudioRequest, target: ComputeTarget, part: str, said: str
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_target(request: StudioRequest, name: str) -> HttpResponse:
     """Ask before a target is deleted, for its name while runs are active; then delete it."""
-    target = _target(request, name)
+    target = target_of(request, name)
     active = Job.objects.active().filter(target=target).count()
     wrong = ""
     if request.method == "POST":
@@ -153,7 +183,7 @@ def delete_target(request: StudioRequest, name: str) -> HttpResponse:
 def preempt_node(request: StudioRequest, name: str, node_id: str) -> HttpResponse:
     """Take a node away by hand."""
     require(request.user, Right.RESIZE_COMPUTE, request.workspace)
-    target = _target(request, name)
+    target = target_of(request, name)
     actions.preempt_node(target, node_id, by=request.user)
     messages.success(request, _("Node %(node)s was preempted.") % {"node": node_id})
     url = redirect("compute:detail", workspace=request.workspace.name, name=target.name)

@@ -59,6 +59,19 @@ def _in_words(verb: str, detail: dict[str, Any]) -> tuple[str, str]:
     match verb:
         case "target.create":
             return "plus", _("created it")
+        case "target.attach":
+            return "plug", _("attached it")
+        case "target.edit":
+            return "plug", _("changed its connection")
+        case "target.describe":
+            return "pencil", _("changed its description or tags")
+        case "target.detach":
+            return "unplug", _("detached it")
+        case "target.hostkey.changed":
+            keys = {"before": before.get("sha256"), "after": after.get("sha256")}
+            return "shield-alert", _("blocked it: its host key was %(before)s and is %(after)s") % keys
+        case "target.hostkey.accept":
+            return "shield-check", _("accepted its host key %(key)s") % {"key": after.get("sha256")}
         case "target.delete":
             return "trash-2", _("deleted it")
         case "target.resize":

@@ -5,11 +5,14 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from compute import actions, listing
+from compute import actions, attaching, listing
+from compute.attach_views import attachable
+from compute.drivers.base import Attaches
 from compute.engines import embedded
 from compute.listing import Column, Filter, Shown, Tab
 from compute.models import ComputeTarget, Job
@@ -33,9 +36,10 @@ def target_list(request: StudioRequest) -> HttpResponse:
         "nav": "compute",
         "page": page,
         "rows": listing.rows(list(page)),
-        "columns": _columns(request),
-        "every_column": [(c, c.value in _columns(request)) for c in Column],
-        "headings": _headings(request.GET, wanted, _columns(request)),
+        "columns": _columns(request, wanted.tab),
+        "every_column": [(c, c.value in _columns(request, wanted.tab)) for c in wanted.tab.columns],
+        "headings": _headings(request.GET, wanted, _columns(request, wanted.tab)),
+        "attachable": attachable(),
         "states": Shown,
         "priorities": Priority,
         "shows_priority": wanted.tab is Tab.CLUSTERS,
@@ -55,7 +59,7 @@ def target_row(request: StudioRequest, name: str) -> HttpResponse:
     rows = listing.rows(list(found.values_list("pk", flat=True)[:1]))
     if not rows:
         raise NotThere
-    return render(request, "compute/_target_row.html", {"row": rows[0], "columns": _columns(request)})
+    return render(request, "compute/_target_row.html", {"row": rows[0], "columns": _columns(request, rows[0].tab)})
 
 
 @require_POST
@@ -71,18 +75,28 @@ def delete_targets(request: StudioRequest) -> HttpResponse:
         return redirect("compute:list", workspace=request.workspace.name)
     active = Job.objects.active().filter(target__in=targets).count()
     if "confirmed" not in request.POST:
-        context = {"nav": "compute", "targets": targets, "active": active}
+        detaches = all(isinstance(target.driver, Attaches) for target in targets)
+        context = {"nav": "compute", "targets": targets, "active": active, "detaches": detaches}
         return render(request, "compute/targets_delete.html", context)
     deleted: list[str] = []
+    detached: list[str] = []
     for target in targets:
         try:
-            actions.delete_target(target, by=request.user)
-            deleted.append(target.name)
+            if isinstance(target.driver, Attaches):
+                attaching.detach(target, by=request.user)
+                detached.append(target.name)
+            else:
+                actions.delete_target(target, by=request.user)
+                deleted.append(target.name)
         except StudioError as exc:  # the others are not held up by one that is on its way out already
             messages.error(request, f"{exc.message} {exc.hint}".strip())
     if deleted:
         said = ngettext("%(names)s is being deleted.", "%(names)s are being deleted.", len(deleted))
         messages.success(request, said % {"names": ", ".join(deleted)})
+    if detached:
+        said = ngettext("%(names)s is detached and runs on.", "%(names)s are detached and run on.", len(detached))
+        messages.success(request, said % {"names": ", ".join(detached)})
+        return redirect(f"{reverse('compute:list', args=[request.workspace.name])}?tab={Tab.ATTACHED}")
     return redirect("compute:list", workspace=request.workspace.name)
 
 
@@ -115,7 +129,7 @@ def _query(query: QueryDict, **changes: str | None) -> str:
 def _headings(query: QueryDict, wanted: Filter, columns: list[str]) -> list[dict[str, str]]:
     """Return each heading: its words, where it leads when it sorts, and what aria-sort says of it."""
     headings: list[dict[str, str]] = []
-    for key, label in [("name", _("Name")), *((c, str(Column(c).label)) for c in columns)]:
+    for key, label in [("name", _("Name")), *((c, _label(Column(c), wanted.tab)) for c in columns)]:
         if key not in listing.SORTS:
             headings.append({"label": label})
             continue
@@ -125,14 +139,21 @@ def _headings(query: QueryDict, wanted: Filter, columns: list[str]) -> list[dict
     return headings
 
 
-def _columns(request: StudioRequest) -> list[str]:
-    """Return the columns this person chose; the choice is kept in the session."""
+def _label(column: Column, tab: Tab) -> str:
+    return _("Attached") if tab is Tab.ATTACHED and column is Column.CREATED else str(column.label)
+
+
+def _columns(request: StudioRequest, tab: Tab) -> list[str]:
+    """Return the columns of a tab that this person chose; the choice is kept in the session."""
     chosen = request.session.get("compute_columns")
     known = chosen if isinstance(chosen, list) else [c.value for c in listing.DEFAULT_COLUMNS]
-    return [c.value for c in Column if c.value in known]
+    return [c.value for c in tab.columns if c.value in known]
 
 
 def _choose_columns(request: StudioRequest) -> HttpResponse:
-    request.session["compute_columns"] = [c for c in request.GET.getlist("column") if c in Column.values]
+    here = {c.value for c in Filter.from_query(request.GET).tab.columns}
+    elsewhere = [c for c in request.session.get("compute_columns", listing.DEFAULT_COLUMNS) if c not in here]
+    chosen = [c for c in request.GET.getlist("column") if c in here]
+    request.session["compute_columns"] = [*elsewhere, *chosen]
     rest = _query(request.GET, choose=None, column=None)
     return redirect(f"{request.path}?{rest}")

@@ -35,9 +35,10 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from compute import attaching
 from compute.drivers import kinds_with
-from compute.drivers.base import Executes, Provisions, Resizes, Starts
-from compute.models import ComputeTarget, Job, Node
+from compute.drivers.base import Attaches, Provisions, Resizes, Starts
+from compute.models import ComputeTarget, Examination, Job, Node
 from compute.sizes import VmSize, find
 from compute.states import AllocationState, JobState, NodeState, Priority, ProvisioningState, Toned
 from studio.people.models import Workspace
@@ -70,7 +71,15 @@ class Tab(Toned):
             case Tab.CLUSTERS:
                 return [k for k in kinds_with(Resizes) if k in kinds_with(Provisions)]
             case _:
-                return [k for k in kinds_with(Executes) if k not in (*kinds_with(Provisions), "local")]
+                return kinds_with(Attaches)
+
+    @property
+    def columns(self) -> list["Column"]:
+        """Return the columns that say something of its targets."""
+        one_machine = {Column.NODES, Column.PRIORITY, Column.COST}
+        of_a_connection = {Column.CHECKED, Column.HOST_KEY}
+        left_out = one_machine if self is Tab.ATTACHED else of_a_connection
+        return [column for column in Column if column not in left_out]
 
 
 class Shown(Toned):
@@ -84,10 +93,12 @@ class Shown(Toned):
     FAILED = "failed", gettext_lazy("Failed")
     DELETING = "deleting", gettext_lazy("Deleting")
     UNKNOWN = "unknown", gettext_lazy("Unknown")
+    BLOCKED = "blocked", gettext_lazy("Blocked")
 
     @property
     def tone(self) -> str:
-        tones = {"running": "run", "resizing": "run", "creating": "run", "updating": "run", "failed": "bad"}
+        tones = {"running": "run", "resizing": "run", "creating": "run", "updating": "run"}
+        tones |= {"failed": "bad", "blocked": "bad"}
         return tones.get(self.value, "warn" if self is Shown.DELETING else "idle")
 
 
@@ -98,6 +109,8 @@ class Column(Toned):
     NODES = "nodes", gettext_lazy("Nodes")
     PRIORITY = "priority", gettext_lazy("Priority")
     COST = "cost", gettext_lazy("Cost")
+    CHECKED = "checked", gettext_lazy("Last check")
+    HOST_KEY = "host_key", gettext_lazy("Host key")
     TAGS = "tags", gettext_lazy("Tags")
     CREATED = "created", gettext_lazy("Created")
 
@@ -111,6 +124,7 @@ def shown_word() -> Case:
     busy = Job.objects.filter(state__in=BUSY).values("target_id")
     return Case(
         When(provisioning_state=states.DELETING, then=Value(Shown.DELETING)),
+        When(kind__in=kinds_with(Attaches), config__changed_host_key__isnull=False, then=Value(Shown.BLOCKED)),
         When(provisioning_state__in=[states.FAILED, states.CANCELED], then=Value(Shown.FAILED)),
         When(provisioning_state=states.CREATING, then=Value(Shown.CREATING)),
         When(provisioning_state=states.UNKNOWN, then=Value(Shown.UNKNOWN)),
@@ -220,6 +234,25 @@ class Row:
     running: int = 0  # jobs
     queued: int = 0
     last_end: datetime | None = None  # of its newest run
+    examination: Examination | None = None  # the newest that has ended
+
+    @property
+    def tab(self) -> Tab:
+        """Return the tab that lists it."""
+        return next((tab for tab in Tab if self.target.kind in tab.kinds), Tab.CLUSTERS)
+
+    @property
+    def is_attached(self) -> bool:
+        return self.target.kind in kinds_with(Attaches)
+
+    @property
+    def host_key(self) -> str:
+        """Return the pinned fingerprint, or nothing."""
+        return str(self.target.config.get("host_key", {}).get("sha256", ""))
+
+    @property
+    def has_passed(self) -> bool:
+        return self.examination is not None and attaching.has_passed(self.examination)
 
     @property
     def state(self) -> Shown:
@@ -231,7 +264,8 @@ class Row:
 
     @property
     def can_be_deleted(self) -> bool:
-        return "delete" in self.target.driver.verbs() and not self.is_deleted
+        """Say whether it can be taken off the list: deleted, or detached."""
+        return isinstance(self.target.driver, Provisions | Attaches) and not self.is_deleted
 
     @cached_property
     def size(self) -> VmSize | None:
@@ -255,6 +289,8 @@ class Row:
     @property
     def reason(self) -> str:
         """Return in a few words why it is as it is; what the engine or the driver says goes first."""
+        if self.state is Shown.BLOCKED:
+            return self.target.why_held
         if self.target.state_reason:
             return said(self.target.state_reason)
         if self.running or self.queued:
@@ -330,10 +366,12 @@ def rows(targets: list[int]) -> list[Row]:
         .annotate(n=Count("pk"))
     ):
         jobs[pk][state] += n
+    looks = _newest_looks([pk for pk, target in found.items() if target.kind in kinds_with(Attaches)])
     return [
         Row(
             found[pk],
             nodes[pk],
+            examination=looks.get(pk),
             running=sum(jobs[pk][s] for s in BUSY),
             queued=sum(jobs[pk][s] for s in QUEUED),
             last_end=found[pk].last_end,  # type: ignore[attr-defined]
@@ -341,6 +379,15 @@ def rows(targets: list[int]) -> list[Row]:
         for pk in targets
         if pk in found
     ]
+
+
+def _newest_looks(targets: list[int]) -> dict[int, Examination]:
+    """Return the newest ended look of the connection doctor at each of these targets; no query where there are none."""
+    if not targets:
+        return {}
+    looks = Examination.objects.filter(target__in=targets, is_draft=False, ended_at__isnull=False)
+    newest = looks.order_by().values("target").annotate(newest=Max("pk")).values("newest")
+    return {look.target_id: look for look in Examination.objects.filter(pk__in=newest) if look.target_id}
 
 
 def page_of(wanted: Filter, workspace: Workspace) -> "Page[int]":

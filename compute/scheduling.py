@@ -112,7 +112,8 @@ def _sweep() -> None:
     for node in on_their_way.filter(Q(job=None) | Q(job__state=JobState.ENDED)).select_related("target__workspace"):
         _remove(node)
         _settle_allocation(node.target)
-    deleting = ComputeTarget.objects.existing().filter(provisioning_state=ProvisioningState.DELETING, nodes=None)
+    ours = ComputeTarget.objects.existing().of_kinds(*kinds_with(Provisions))
+    deleting = ours.filter(provisioning_state=ProvisioningState.DELETING, nodes=None)
     for target in deleting.exclude(jobs__in=Job.objects.active()).select_related("workspace"):
         _finish_deletion(target)
 

@@ -11,6 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 app = Celery("studio")
 app.config_from_object(settings.CELERY)
 app.autodiscover_tasks(["compute", "runs"])
+app.autodiscover_tasks(["compute"], related_name="examining")
 
 
 @app.task(name="studio.answer")

@@ -162,6 +162,7 @@ CELERY = {
         "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},
         "evict": {"task": "compute.tasks.evict_environments", "schedule": 3600.0},
+        "examinations": {"task": "compute.examining.sweep", "schedule": 30.0, "options": {"expires": 30}},
     },
     "beat_schedule_filename": str(DATA_DIR / "beat"),
     "timezone": "UTC",

@@ -194,3 +194,14 @@ def node_cells(total: int = 0, **counts: int) -> SafeString:
 def chips(tags: dict[str, str] | None) -> SafeString:
     """Show tags as small key:value chips."""
     return format_html_join("", "<span><b>{}</b>{}</span>", (tags or {}).items())
+
+
+HOST_KEY_FILES = {"ssh-ed25519": "ed25519", "ssh-rsa": "rsa"}
+
+
+@register.filter
+def host_key_command(key: dict[str, str]) -> str:
+    """Return the command that prints a host key's fingerprint on the machine that has it."""
+    kind = str(key.get("type", ""))
+    name = HOST_KEY_FILES.get(kind, "ecdsa" if kind.startswith("ecdsa") else "ed25519")
+    return f"ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub"

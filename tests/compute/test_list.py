@@ -46,7 +46,7 @@ def test_a_stranger_and_nobody_see_nothing(cleo: User, url: str, as_user: Callab
     [
         ("clusters", "No compute clusters yet"),
         ("instances", "This version of the studio has no compute instances"),
-        ("attached", "This version of the studio cannot attach"),
+        ("attached", "Attach a machine or a service that your team has already"),
     ],
 )
 def test_an_empty_tab_says_why_and_has_one_thing_to_do(

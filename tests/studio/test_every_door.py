@@ -26,8 +26,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from studio.people.permissions import Role
 from studio.sockets import sockets
+from tests.compute.tiny import with_tiny
 from tests.sockets import Socket
 from tests.studio.world import Things, World
+
+__all__ = ["with_tiny"]
 
 # ---------- Who there is ----------
 MEMBERS = frozenset(role.value for role in Role)
@@ -112,10 +115,16 @@ def _cluster(things: Things) -> dict[str, Any]:
     return answers | {"type": "CPU", "min_nodes": "0", "max_nodes": "1", "idle_seconds": "120"}
 
 
+def _machine(things: Things) -> dict[str, Any]:
+    answers = {"token": str(uuid4()), "name": "new-lab", "address": "new.example", "action": "check"}
+    return answers | {"authentication": "key", "private_key": "a key"}
+
+
 # ---------- The table of URLs ----------
 PAGE = Door(GET=Way())
 RUN = {"run_id": "run"}
 TARGET = {"name": "cluster"}
+ATTACHED = {"name": "attached"}
 AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent on
 
 DOORS: dict[str, Door] = {
@@ -151,6 +160,11 @@ DOORS: dict[str, Door] = {
     ),
     "compute:identity": Door(TARGET, GET=Way(), POST=Way(COMPUTE, 302, {"identity": "system"})),
     "compute:delete": Door(TARGET, GET=Way(), POST=Way(COMPUTE, 302)),
+    "compute:attach": Door(fixed={"kind": "Tiny"}, GET=Way(), POST=Way(COMPUTE, 302, _machine)),
+    "compute:connection": Door(ATTACHED, GET=Way(), POST=Way(COMPUTE, 302, _machine)),
+    "compute:look_again": Door(ATTACHED, POST=Way(COMPUTE, 302)),
+    "compute:accept_host_key": Door(ATTACHED, POST=Way(COMPUTE, 409, {"sha256": "guessed"})),
+    "compute:detach": Door(ATTACHED, GET=Way(), POST=Way(COMPUTE, 302)),
     "compute:preempt": Door({"name": "cluster", "node_id": "node"}, POST=Way(COMPUTE, 302)),
     # ----- Runs -----
     "runs:submit": Door(GET=Way(), POST=Way(RUNNERS, 302, _submitted)),
@@ -255,7 +269,7 @@ def fingerprint() -> str:
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db: None, with_tiny: None) -> World:
     return World()
 
 

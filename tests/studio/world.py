@@ -17,6 +17,7 @@ from studio.people.actions import create_workspace, invite, set_role
 from studio.people.models import Membership, User, Workspace
 from studio.people.permissions import Role
 from tests.compute.clusters import make_cluster, make_node
+from tests.compute.tiny import make_attached
 
 PASSWORD = "correct horse"
 
@@ -35,6 +36,7 @@ class Things:
         ensure_local(self.space)
         cluster = make_cluster(self.space, f"cluster-{name}"[:16].rstrip("-"))
         self.cluster = cluster.name
+        self.attached = make_attached(self.space, owner, f"lab-{name}").name
         self.node = make_node(cluster, NodeState.IDLE).node_id
         experiment = Experiment.objects.create(workspace=self.space, name=f"trial-{name}", created_by=owner)
         self.experiment = experiment.name
