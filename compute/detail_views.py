@@ -31,7 +31,7 @@ TABS = {
     "activity": gettext_lazy("Activity"),
 }
 ABILITIES = {"connection": Attaches, "nodes": Resizes}  # what a kind has to be able to for a tab
-PARTS = {"header", "properties", "scale", "identity", "nodes", "activity", "connection"}
+PARTS = {"header", "properties", "scale", "identity", "nodes", "activity", "connection", "changed_key"}
 
 
 @require_safe
