@@ -192,6 +192,8 @@ class _Field:
 def _groups(form: AttachForm) -> dict[str, list[_Field]]:
     """Return the form's fields in three heaps: how it is called, the connection, and what few need."""
     own = [name for name in form.fields if name not in AttachForm.base_fields]
+    for name in {"private_key", "password"} & form.shown_with.keys() & form.fields.keys() - form.kept:
+        form.fields[name].required = True  # of those that show, it is; which one, the form itself has checked
     about = [name for name in AttachForm.base_fields if name in form.fields]
 
     def fields(names: list[str]) -> list[_Field]:

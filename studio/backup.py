@@ -25,6 +25,7 @@ from django.db import connection, transaction
 
 VERSION = 1
 SQLITE, POSTGRESQL = "db.sqlite3", "postgresql.dump"
+KEYS = ("secret_key", "seal_keys")  # of the data directory
 KEPT_OF_A_RANK = ("outputs", "logs")  # the rest comes from the snapshot again
 
 
@@ -64,9 +65,9 @@ def back_up(file: Path, *, secrets: bool = True) -> Content:
                     info.size = len(facts)
                     archive.addfile(info, io.BytesIO(facts.encode()))
                     _add(archive, dump, dump.name)
-                    key = Path(settings.DATA_DIR) / "secret_key"
-                    if secrets and key.is_file():
-                        content.with_secret = _add(archive, key, "secret_key")
+                    for key in KEYS if secrets else ():
+                        if (there := Path(settings.DATA_DIR) / key).is_file():
+                            content.with_secret |= _add(archive, there, key)
                     for name, folder in folders().items():
                         for path in _kept(name, folder):
                             content.files[name] += _add(archive, path, f"{name}/{path.relative_to(folder)}")
@@ -202,10 +203,10 @@ def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, data: Path, cont
     """Put one file of a backup in its place; what leads out of it is left."""
     top, _slash, rest = member.name.partition("/")
     if not rest:
-        if member.isreg() and top in {SQLITE, POSTGRESQL, "secret_key"}:
+        if member.isreg() and top in {SQLITE, POSTGRESQL, *KEYS}:
             archive.extract(member, data, filter="data")
             (data / top).chmod(0o600)
-            content.with_secret |= top == "secret_key"
+            content.with_secret |= top in KEYS
         return
     home = folders().get(top)
     if home is None:

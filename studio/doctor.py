@@ -224,10 +224,10 @@ def secrets() -> Iterator[Finding]:
         mend += "SECRET_KEY_FALLBACKS for a while."
         yield warn("SECRET_KEY is short, so sessions could be forged.", mend)
     if settings.SEAL_KEYS:
-        yield ok("Secrets of targets are sealed with keys of their own.")
-    elif not is_sqlite():
-        mend = "Set SEAL_KEYS to a long random text, and append SECRET_KEY to it, which opens what is sealed already."
-        yield warn("Secrets of targets are sealed with a key made of SECRET_KEY: changing that one loses them.", mend)
+        yield ok("There is a key to seal credentials with.")
+    else:
+        mend = "Set SEAL_KEYS to a long random text (`manage.py up` makes one by itself), and restart."
+        yield warn("There is no key to seal credentials with, so nothing that needs one can be attached.", mend)
 
 
 def safety() -> Iterator[Finding]:
@@ -273,7 +273,7 @@ def is_sqlite() -> bool:
 def _secret_files() -> list[Path]:
     names = ("SECRET_KEY_FILE", "SEAL_KEYS_FILE", "DATABASE_URL_FILE", "REDIS_URL_FILE")
     named = [Path(os.environ[name]) for name in names if os.environ.get(name)]
-    return [Path(settings.DATA_DIR) / "secret_key", *named]
+    return [Path(settings.DATA_DIR) / "secret_key", Path(settings.DATA_DIR) / "seal_keys", *named]
 
 
 def _is_loopback(host: str) -> bool:

@@ -250,7 +250,9 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SEAL_KEYS: list[str] = env.list("SEAL_KEYS", [])  # newest first; without them a key derived from SECRET_KEY seals
+SEAL_KEYS: list[str] = env.list("SEAL_KEYS", [])  # newest first; without one, no credential is taken
+if not SEAL_KEYS and (DATA_DIR / "seal_keys").is_file():
+    SEAL_KEYS = (DATA_DIR / "seal_keys").read_text().replace(",", "\n").split()  # made by `manage.py up`, mode 0600
 
 LOGGING = {
     "version": 1,

@@ -93,7 +93,7 @@ def up(options: Options) -> int:
     data = prepare_data_dir((options.data or data_dir()).expanduser().absolute())
     lock = take_lock(data)
     listening = listen(options.host, options.port)
-    make_secret_key(data)
+    make_keys(data)
     port = int(listening.getsockname()[1])
     url = set_environment(options.host, port, data)
     logs = data / "processes"
@@ -200,15 +200,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def make_secret_key(data: Path) -> None:
-    """Make the key that signs sessions and seals secrets, on the first start."""
-    if os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE") or (data / "secret_key").exists():
-        return
-    fresh = data / "secret_key.new"
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(64))
-    fresh.replace(data / "secret_key")
+def make_keys(data: Path) -> None:
+    """Make the key that signs sessions, and the one that seals credentials, on the first start."""
+    for variable, name in (("SECRET_KEY", "secret_key"), ("SEAL_KEYS", "seal_keys")):
+        if os.environ.get(variable) or os.environ.get(f"{variable}_FILE") or (data / name).exists():
+            continue
+        fresh = data / f"{name}.new"
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(64))
+        fresh.replace(data / name)
 
 
 def set_environment(host: str, port: int, data: Path) -> str:

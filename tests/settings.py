@@ -7,6 +7,7 @@ from pathlib import Path
 _scratch = Path(tempfile.mkdtemp(prefix="studio-tests-"))
 os.environ.setdefault("STUDIO_DATA", str(_scratch))
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
+os.environ.setdefault("SEAL_KEYS", "only-for-tests-too")
 
 from studio.settings import *  # noqa: E402, F403
 from studio.settings import CELERY, DATABASES, STATIC_ROOT  # noqa: E402

@@ -68,6 +68,7 @@ class Team:
         return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
             "STUDIO_DATA": str(self.folder / "data"),
             "SECRET_KEY": "one for all processes of this team, long enough to be worth its name",
+            "SEAL_KEYS": "one for the credentials of all, and long enough too",
             "DATABASE_URL": f"postgres://studio@127.0.0.1:{self.postgresql_port}/studio",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}",
             "STUDIO_GRACE_SECONDS": "1",

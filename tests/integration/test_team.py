@@ -80,7 +80,7 @@ def test_the_doctor_finds_nothing_broken(team: Team, people: tuple[Person, Perso
         "A worker answers",
     ):
         assert part in said, said
-    assert "warn  Secrets of targets are sealed with a key made of SECRET_KEY" in said
+    assert "ok    There is a key to seal credentials with" in said
 
 
 def test_the_doctor_says_what_is_broken_and_ends_with_1(team: Team) -> None:

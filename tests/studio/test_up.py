@@ -76,12 +76,13 @@ def test_a_second_start_is_told_who_has_the_data_directory(tmp_path: Path):
 
 def test_the_secret_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SECRET_KEY", raising=False)
-    up.make_secret_key(tmp_path)
+    monkeypatch.delenv("SEAL_KEYS", raising=False)
+    up.make_keys(tmp_path)
     key = tmp_path / "secret_key"
     first = key.read_text()
     assert len(first) > 50
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    up.make_secret_key(tmp_path)
+    up.make_keys(tmp_path)
     assert key.read_text() == first
 
 

@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.tar.gz")
-        parser.add_argument("--without-secrets", action="store_true", help="leave secret_key out")
+        parser.add_argument("--without-secrets", action="store_true", help="leave secret_key and seal_keys out")
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
