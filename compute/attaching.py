@@ -1,6 +1,5 @@
 """Verbs over what stands elsewhere: look, attach, edit, accept a host key, detach. Each writes down who did it."""
 
-import logging
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
@@ -12,9 +11,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from compute import jobs, keys, names
+from compute import host_keys, jobs, keys, names
 from compute.drivers import driver_class
 from compute.drivers.base import Attaches, CheckState
+from compute.host_keys import CHANGED, PINNED
 from compute.models import ComputeTarget, Examination, Job
 from compute.states import EndReason, JobState, ProvisioningState
 from studio.errors import NotAllowedNow, NotSupported
@@ -22,10 +22,8 @@ from studio.people.actions import note
 from studio.people.models import User, Workspace
 from studio.seal import seal, unseal
 
-logger = logging.getLogger(__name__)
 PASSES = {CheckState.OK.value, CheckState.WARN.value}
 FAREWELL = timedelta(minutes=5)  # for runs of a detached target to end; then they count as lost
-HOST_KEY, CHANGED = "host_key", "changed_host_key"  # of `config`
 
 
 # Drafts
@@ -66,13 +64,13 @@ def keep(
 
 def _pinned(draft: Examination, config: dict[str, Any]) -> dict[str, Any]:
     address_of = attaches(draft.kind).address_of
-    known = draft.config.get(HOST_KEY)
-    return {HOST_KEY: known} if known and address_of(draft.config) == address_of(config) else {}
+    known = draft.config.get(PINNED)
+    return {PINNED: known} if known and address_of(draft.config) == address_of(config) else {}
 
 
 def says_the_same(draft: Examination, config: dict[str, Any]) -> bool:
     """Say whether `config` is what was looked at."""
-    return {k: v for k, v in draft.config.items() if k != HOST_KEY} == config
+    return {k: v for k, v in draft.config.items() if k != PINNED} == config
 
 
 def make_key(draft: Examination) -> None:
@@ -114,8 +112,8 @@ def look_again(target: ComputeTarget, *, by: User) -> Examination:
 def asked_key(examination: Examination) -> dict[str, Any] | None:
     """Return the host key that waits for a person's yes, if one does."""
     for check in examination.checks:
-        if check["key"] == HOST_KEY and check["state"] == CheckState.ASK.value:
-            key: dict[str, Any] | None = check["facts"].get(HOST_KEY)
+        if check["key"] == PINNED and check["state"] == CheckState.ASK.value:
+            key: dict[str, Any] | None = check["facts"].get(PINNED)
             return key
     return None
 
@@ -124,10 +122,8 @@ def trust(draft: Examination, sha256: str) -> None:
     """Pin the host key that was shown, and go on with the checks."""
     key = asked_key(draft)
     if key is None or key.get("sha256") != sha256:
-        raise NotAllowedNow(
-            _("The host key is another one than was shown."), _("Compare the fingerprint that stands there now.")
-        )
-    draft.config = draft.config | {HOST_KEY: key}
+        raise host_keys.another_than_shown()
+    draft.config = draft.config | {PINNED: key}
     draft.save(update_fields=["config"])
     look(draft)
 
@@ -196,7 +192,7 @@ def save(draft: Examination, *, by: User, description: str, tags: dict[str, str]
     _hand_over(draft, target)
     changes = {"before": before, "after": _facts(target)}
     note(target.workspace, by, "target.edit", target, kind="target", name=target.name, detail=changes)
-    _let_go_on(target)
+    host_keys.let_go_on()
     target.moved()
     return target
 
@@ -269,37 +265,9 @@ def _forget_when_quiet(target: ComputeTarget) -> None:
 
 
 @transaction.atomic
-def host_key_changed(target: ComputeTarget, key: dict[str, Any]) -> None:
-    """Block a target that answers with another host key than the pinned one; nothing is sent to it until somebody
-    who may has accepted the new key.
-    """
-    target = _locked(target)
-    known = target.config.get(HOST_KEY) or {}
-    if key.get("sha256") in {known.get("sha256"), target.config.get(CHANGED, {}).get("sha256")}:
-        return
-    target.config = target.config | {CHANGED: key}
-    target.save(update_fields=["config", "modified_at"])
-    facts = {"before": {"sha256": known.get("sha256")}, "after": {"sha256": key.get("sha256")}}
-    note(target.workspace, None, "target.hostkey.changed", target, kind="target", name=target.name, detail=facts)
-    logger.warning("The host key of target %s changed; it is blocked.", target.pk)
-    target.moved()
-
-
-@transaction.atomic
 def accept_host_key(target: ComputeTarget, sha256: str, *, by: User) -> None:
-    """Pin the new host key of a blocked target and let its runs go on."""
-    target = _locked(target)
-    key = target.config.get(CHANGED)
-    if not key or key.get("sha256") != sha256:
-        raise NotAllowedNow(
-            _("The host key is another one than was shown."), _("Compare the fingerprint that stands there now.")
-        )
-    facts = {"before": {"sha256": target.config.get(HOST_KEY, {}).get("sha256")}, "after": {"sha256": sha256}}
-    target.config = {k: v for k, v in target.config.items() if k != CHANGED} | {HOST_KEY: key}
-    target.save(update_fields=["config", "modified_at"])
-    note(target.workspace, by, "target.hostkey.accept", target, kind="target", name=target.name, detail=facts)
-    target.moved()
-    _let_go_on(target)
+    """Pin the new host key of a blocked target, let its runs go on, and look at it."""
+    host_keys.accept(_locked(target), sha256, by=by)
     look_again(target, by=by)
 
 
@@ -309,9 +277,9 @@ def take_in(examination: Examination) -> None:
     if target is None or target.deleted_at is not None:
         return
     for check in examination.checks:
-        key = check["facts"].get(HOST_KEY)
-        if check["key"] == HOST_KEY and check["state"] == CheckState.BAD.value and key:
-            host_key_changed(target, key)
+        key = check["facts"].get(PINNED)
+        if check["key"] == PINNED and check["state"] == CheckState.BAD.value and key:
+            host_keys.block(target, key)
     target.moved()
 
 
@@ -360,8 +328,8 @@ def _sealed(secrets: dict[str, str], owner: ComputeTarget | Examination) -> dict
 
 def _facts(target: ComputeTarget) -> dict[str, Any]:
     """Return what the history keeps of a connection; no credential, and of the host key its fingerprint."""
-    facts = {name: value for name, value in target.config.items() if name not in {HOST_KEY, CHANGED}}
-    return facts | {"sha256": target.config.get(HOST_KEY, {}).get("sha256", ""), "credentials": sorted(target.sealed)}
+    facts = {name: value for name, value in target.config.items() if name not in {PINNED, CHANGED}}
+    return facts | {"sha256": target.config.get(PINNED, {}).get("sha256", ""), "credentials": sorted(target.sealed)}
 
 
 def _locked(target: ComputeTarget) -> ComputeTarget:
@@ -372,8 +340,3 @@ def _locked(target: ComputeTarget) -> ComputeTarget:
     if found is None:
         raise NotAllowedNow(_("%(name)s is being detached.") % {"name": target.name}, _("Attach it again."))
     return found
-
-
-def _let_go_on(target: ComputeTarget) -> None:
-    """Have the runs that were held looked at, once this is committed."""
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.reconcile"))

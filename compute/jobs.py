@@ -36,22 +36,27 @@ def enqueue(job: Job) -> None:
             end_unstarted(job, EndReason.ENVIRONMENT, environment.reason)
             return
     queues = isinstance(job.target.driver, Queues)
-    full = "" if queues else disk.why_full()
-    if queues or full:
+    held = "" if queues else why_held(job)
+    if queues or held:
         with transaction.atomic():
-            if job.move(JobState.WAITING, wait_reason=full):
+            if job.move(JobState.WAITING, wait_reason=held):
                 tell(job)
         return
     _start_without_queue(job)
 
 
 def start_when_room(job: Job) -> None:
-    """Start a job that waits for nothing but room on the disk, once there is some."""
-    full = disk.why_full()
-    if not full:
+    """Start a job that waits for nothing but room on the disk, or for a person, once there is no need to."""
+    held = why_held(job)
+    if not held:
         _start_without_queue(job)
-    elif full != job.wait_reason and Job.objects.filter(pk=job.pk, state=job.state).update(wait_reason=full):
+    elif held != job.wait_reason and Job.objects.filter(pk=job.pk, state=job.state).update(wait_reason=held):
         tell(job)
+
+
+def why_held(job: Job) -> str:
+    """Return in one sentence why a job that needs no node may not start now; empty: it may."""
+    return job.target.why_held or disk.why_full()
 
 
 def _start_without_queue(job: Job) -> None:

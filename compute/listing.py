@@ -290,7 +290,7 @@ class Row:
     def reason(self) -> str:
         """Return in a few words why it is as it is; what the engine or the driver says goes first."""
         if self.state is Shown.BLOCKED:
-            return self.target.why_held
+            return said(self.target.why_held)
         if self.target.state_reason:
             return said(self.target.state_reason)
         if self.running or self.queued:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from compute.drivers import driver_class
 from compute.states import (
@@ -147,9 +147,8 @@ class ComputeTarget(models.Model):
         """Return in one sentence why none of its runs may start now; empty: they may."""
         if "changed_host_key" not in self.config:
             return ""
-        return _("The host key of %(name)s changed. Nothing runs there until somebody who may looked at it.") % {
-            "name": self.name
-        }
+        why = gettext_noop("The host key of %(name)s changed. Nothing runs there until somebody who may looked at it.")
+        return why % {"name": self.name}
 
     @property
     def is_low_priority(self) -> bool:

@@ -8,19 +8,32 @@ from pathlib import Path
 
 import redis
 from django.conf import settings
+from django.contrib import messages
 from django.core.cache import cache
 from django.db import connection
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST, require_safe
 
 from compute import disk, isolation
 from compute.models import Host
 from studio.http import StudioRequest
+from studio.people import actions as people
+from studio.people.models import Allowance
 from studio.people.permissions import Right, require
 from studio.settings import redis_url
 
+RISKS = {
+    Allowance.OTHER_LINUX: gettext_lazy(
+        "Runs are made for Ubuntu. On another Linux most work, and some of what they need may be missing."
+    ),
+    Allowance.THIS_MACHINE: gettext_lazy(
+        "Whoever may attach could then reach services of the studio's own machine, and a cloud's metadata service "
+        "with its credentials."
+    ),
+}
 TICK_IS_OLD_AFTER = 40.0  # seconds; the clock is heard every 10
 
 
@@ -48,8 +61,20 @@ def settings_page(request: StudioRequest) -> HttpResponse:
         "floor_bytes": settings.DISK_FLOOR_BYTES,
         "run_disk_bytes": settings.RUN_DISK_BYTES,
         "run_processes": settings.RUN_PROCESSES,
+        "allowances": [(one, request.workspace.allows(one), RISKS[one]) for one in Allowance],
+        "can_seal": bool(settings.SEAL_KEYS),
     }
     return render(request, "settings.html", facts)
+
+
+@require_POST
+def set_allowances(request: StudioRequest) -> HttpResponse:
+    """Store what may be attached to this workspace."""
+    require(request.user, Right.EDIT_SAFETY, request.workspace)
+    wanted = {Allowance(value) for value in request.POST.getlist("allow") if value in Allowance.values}
+    people.allow(request.workspace, wanted, by=request.user)
+    messages.success(request, _("What may be attached was changed."))
+    return redirect("settings", workspace=request.workspace.name)
 
 
 @lru_cache(maxsize=1)

@@ -18,11 +18,14 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
 from compute import disk, listing
+from compute.drivers import kinds_with
+from compute.drivers.base import Attaches
 from compute.models import ComputeTarget
 from runs.models import Experiment, Run
 from runs.states import FINAL, WAITING, RunStatus
 from studio.http import StudioRequest, wants_partial
 from studio.people.models import Membership, Workspace
+from studio.people.permissions import Right, may
 
 SHOWN_ON_HOME = 6  # of each list
 LATELY = timedelta(days=7)
@@ -61,6 +64,18 @@ class Frame:
     @cached_property
     def workspaces(self) -> list[Workspace]:
         return list(Workspace.objects.for_user(self.request.user).order_by("name"))
+
+    @cached_property
+    def blocked(self) -> list[ComputeTarget]:
+        """Return the targets that wait for this person: blocked, and attached by them or in a workspace they own."""
+        space: Workspace | None = getattr(self.request, "workspace", None)
+        if space is None:
+            return []
+        found = ComputeTarget.objects.existing().filter(workspace=space, kind__in=kinds_with(Attaches))
+        found = found.filter(config__changed_host_key__isnull=False)
+        if not may(self.request.user, Right.EDIT_SAFETY, space):
+            found = found.filter(created_by=self.request.user.pk)
+        return list(found.order_by("name"))
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -152,6 +167,8 @@ def compute_rows(workspace: Workspace) -> list[listing.Row]:
 def home(request: StudioRequest) -> HttpResponse:
     """Show what runs, what waits and why, what failed lately, and compute at a glance; ?part= refreshes one of them."""
     space, part = request.workspace, request.GET.get("part") if wants_partial(request) else None
+    if part == "blocked":
+        return render(request, "_blocked.html")
     if part == "nav":
         return render(request, "_nav.html", {"nav": request.GET.get("nav", ""), "partial": True})
     facts: dict[str, Any] = {"nav": "home"}

@@ -17,6 +17,7 @@ urlpatterns = [
     path("profile/sessions/", people.end_session, name="end_session"),
     path("w/<str:workspace>/", shell.home, name="home"),
     path("w/<str:workspace>/settings/", settings_page.settings_page, name="settings"),
+    path("w/<str:workspace>/settings/attaching/", settings_page.set_allowances, name="set_allowances"),
     path("w/<str:workspace>/search/", shell.search, name="search"),
     path("w/<str:workspace>/members/", people.members, name="members"),
     path("w/<str:workspace>/members/add/", people.add_member, name="add_member"),

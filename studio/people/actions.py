@@ -15,6 +15,7 @@ from studio.errors import NotAllowedNow
 from studio.live import SIGNED_OUT, nudge
 from studio.people.models import (
     Activity,
+    Allowance,
     BrowserSession,
     Invitation,
     Membership,
@@ -105,6 +106,19 @@ def switch_off(user: User, *, by: User | None) -> None:
     for workspace in Workspace.objects.filter(memberships__user=user):
         note(workspace, by, "member.off", user, kind="member", name=user.username)
         nudge(workspace.group, "members:moved", user=user.pk)
+
+
+@transaction.atomic
+def allow(workspace: Workspace, what: set[Allowance], *, by: User) -> None:
+    """Decide what may be attached to a workspace that is refused otherwise."""
+    _lock(workspace)
+    before, after = sorted(workspace.allowances), sorted(what)
+    if before == after:
+        return
+    Workspace.objects.filter(pk=workspace.pk).update(allowances=after)
+    workspace.allowances = after
+    changes = {"before": {"allowances": before}, "after": {"allowances": after}}
+    note(workspace, by, "workspace.allow", workspace, kind="workspace", name=workspace.name, detail=changes)
 
 
 def switch_on(user: User, *, by: User | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from compute import attaching
+from compute import host_keys
 from compute.models import ComputeTarget, Examination
 from studio.people.models import User, Workspace
 from tests.compute.tiny import KEY, OTHER_KEY, looked_at, make_attached, with_tiny
@@ -82,7 +82,7 @@ def test_a_host_key_that_changes_shows_while_the_page_is_open(browsing: Page, wo
     target = make_attached(workspace, ana)
     browsing.goto("/w/vision-team/compute/targets/lab/?tab=connection")
     live(browsing)
-    attaching.host_key_changed(target, OTHER_KEY)
+    host_keys.block(target, OTHER_KEY)
     alert = browsing.get_by_role("alert").filter(has_text="Another host key than the pinned one")
     expect(alert).to_be_visible()
     expect(alert.locator("dd code")).to_have_text([KEY["sha256"], OTHER_KEY["sha256"]])

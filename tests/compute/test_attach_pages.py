@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.urls import reverse
 
-from compute import attaching
+from compute import attaching, host_keys
 from compute.models import ComputeTarget, Examination
 from studio.people.permissions import Role
 from tests.compute.clusters import make_job
@@ -187,7 +187,7 @@ def test_it_can_be_looked_at_again_from_its_page(browser, workspace, ana):
 
 def test_both_fingerprints_stand_side_by_side_until_somebody_accepts(browser, workspace, ana, rita, as_user):
     target = make_attached(workspace, ana)
-    attaching.host_key_changed(target, OTHER_KEY)
+    host_keys.block(target, OTHER_KEY)
     page = reverse("compute:detail", args=["vision-team", "lab"])
     for client in (browser, as_user(rita)):
         said = text(client.get(page))
@@ -219,3 +219,16 @@ def test_several_are_detached_from_the_list(browser, workspace, ana):
     assert "themselves run on" in said
     browser.post(url, {"target": ["one", "two"], "confirmed": "yes"})
     assert not ComputeTarget.objects.existing().filter(kind="Tiny").exists()
+
+
+@pytest.mark.parametrize("page", ["/w/vision-team/", "/w/vision-team/compute/"])
+def test_who_attached_it_and_the_owners_are_told_of_a_changed_host_key(page, workspace, ana, member, as_user):
+    otto = member("otto", Role.CONTRIBUTOR)
+    host_keys.block(make_attached(workspace, otto), OTHER_KEY)
+    told = "lab answers with another host key"
+    assert told in text(as_user(ana).get(page))  # an Owner
+    assert told in text(as_user(otto).get(page))
+    assert told not in text(as_user(member("ida", Role.CONTRIBUTOR)).get(page))
+    part = as_user(ana).get("/w/vision-team/?part=blocked", headers={"HX-Request": "true"})
+    assert told in text(part)
+    assert "<html" not in text(part)

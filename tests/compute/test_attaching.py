@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from compute import attaching, examining
-from compute.models import ComputeTarget, Examination
+from compute import attaching, examining, host_keys, jobs
+from compute.models import ComputeTarget, Examination, Job
 from compute.states import EndReason, JobState, ProvisioningState
 from studio.errors import NotAllowedNow, NotSupported
 from studio.people.models import Activity
@@ -196,8 +196,8 @@ def test_another_host_key_blocks_the_target_until_somebody_accepts_it(workspace,
 def test_the_same_change_is_told_once(workspace, ana):
     target = make_attached(workspace, ana)
     for _ in range(3):
-        attaching.host_key_changed(target, OTHER_KEY)
-    attaching.host_key_changed(target, KEY)  # the pinned one is no change
+        host_keys.block(target, OTHER_KEY)
+    host_keys.block(target, KEY)  # the pinned one is no change
     assert Activity.objects.filter(verb="target.hostkey.changed").count() == 1
 
 
@@ -243,3 +243,18 @@ def test_a_machine_that_cannot_be_reached_any_more_is_detached_all_the_same(work
 def test_what_is_created_here_is_not_attached(workspace, ana):
     with pytest.raises(NotSupported, match="created here"):
         attaching.begin(workspace, "AmlCompute", by=ana)
+
+
+def test_runs_of_a_blocked_target_wait_with_the_reason_and_go_on_when_it_is_accepted(workspace, ana, queued):
+    target = make_attached(workspace, ana)
+    host_keys.block(target, OTHER_KEY)
+    job = make_job(target, JobState.PREPARING)
+    jobs.enqueue(job)
+    assert job.state == JobState.WAITING
+    assert job.wait_reason.startswith("The host key of lab changed.")
+    jobs.start_when_room(job)
+    assert job.state == JobState.WAITING
+    attaching.accept_host_key(target, OTHER_KEY["sha256"], by=ana)
+    job = Job.objects.get(pk=job.pk)
+    jobs.start_when_room(job)
+    assert job.state == JobState.RUNNING

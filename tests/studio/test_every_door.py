@@ -146,6 +146,7 @@ DOORS: dict[str, Door] = {
     "search": PAGE,
     "members": PAGE,
     "settings": PAGE,
+    "set_allowances": Door(POST=Way(OWNERS, 302, {"allow": "other-linux"})),
     "add_member": Door(POST=Way(OWNERS, 302, {"who": "cleo", "role": "Reader"})),
     "edit_member": Door({"pk": "member"}, POST=Way(OWNERS, 302, {"role": "Owner"})),
     "edit_invitation": Door({"pk": "invitation"}, POST=Way(OWNERS, 302, {"action": "revoke"})),

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from compute import disk
 from compute.engines import embedded
-from studio.people.models import User
+from studio.people.models import Activity, Allowance, User
 from studio.people.permissions import Role
 
 pytestmark = pytest.mark.django_db
@@ -73,3 +73,14 @@ def test_a_full_disk_is_said_in_amber_on_home_and_here(page: Callable[[], str], 
     settings.DISK_FLOOR_BYTES = disk.free_bytes() * 2
     assert "less than the floor" in page()
     assert "less than the floor" in client.get(reverse("home", args=["vision-team"])).content.decode()
+
+
+def test_an_owner_allows_what_is_refused_otherwise_and_it_is_written_down(workspace, ana, as_user):
+    browser = as_user(ana)
+    assert "Machines that do not run Ubuntu" in browser.get(reverse("settings", args=["vision-team"])).content.decode()
+    browser.post(reverse("set_allowances", args=["vision-team"]), {"allow": ["other-linux", "nonsense"]})
+    workspace.refresh_from_db()
+    assert workspace.allows(Allowance.OTHER_LINUX)
+    assert not workspace.allows(Allowance.THIS_MACHINE)
+    noted = Activity.objects.get(verb="workspace.allow")
+    assert noted.detail == {"before": {"allowances": []}, "after": {"allowances": ["other-linux"]}}
