@@ -174,10 +174,10 @@ class Team:
 
 
 @contextmanager
-def team_in(folder: Path) -> Iterator[Team]:
+def team_in(folder: Path, kind: "type[Team]" = Team) -> Iterator[Team]:
     """Give a team with its services up and its database prepared, and end whatever runs in the end."""
     with tempfile.TemporaryDirectory(prefix="studio-pg-", dir="/tmp") as database_folder:
-        team = Team(folder, Path(database_folder))
+        team = kind(folder, Path(database_folder))
         try:
             team.start_postgresql()
             team.start_redis()
