@@ -12,6 +12,9 @@ from django.test import Client
 from studio.people.actions import create_workspace, set_role
 from studio.people.models import User, Workspace
 from studio.people.permissions import Role
+from tests.compute.tiny import with_tiny
+
+__all__ = ["with_tiny"]
 
 
 @pytest.fixture(autouse=True)

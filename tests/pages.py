@@ -7,8 +7,10 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
-from compute import logs
+from compute import host_keys, logs
 from compute.actions import ensure_local
+from compute.attaching import begin, keep, look, make_key
+from compute.models import Examination
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
 from runs import snapshots
 from runs.models import Attempt, Experiment, Run
@@ -17,6 +19,7 @@ from studio.people.actions import create_workspace, invite, note, set_role
 from studio.people.models import SignInLink, User, Workspace
 from studio.people.permissions import Role
 from tests.compute.clusters import make_cluster, make_job, make_node
+from tests.compute.tiny import OTHER_KEY, looked_at, make_attached
 
 LINES = "".join(
     f"epoch {n:3}  loss {2.3 / n:.4f}\n{'WARNING: the learning rate is low' if n % 9 == 0 else 'ok'}\n"
@@ -62,6 +65,15 @@ def furnish(ana: User) -> Workspace:
         provisioning_state=ProvisioningState.DELETING,
         state_reason="ana deletes it; its runs end and its nodes leave.",
     )
+    attached = make_attached(workspace, ana)
+    attached.examinations.update(by=ben)
+    host_keys.block(make_attached(workspace, ana, "annex", "annex.example"), OTHER_KEY)
+    draft = begin(workspace, "Tiny", by=ana)
+    typed = {"name": "new-lab", "address": "not ubuntu", "authentication": "key", "resource_id": ""}
+    keep(draft, typed=typed, config=typed, secrets={})
+    make_key(draft)
+    look(draft)
+    looked_at(draft)
     cluster.scaling.create(before=0, after=2, cause="for run brave_lemur", took=timedelta(seconds=0.4))
     changes = {"before": {"max_nodes": 4}, "after": {"max_nodes": 8}}
     note(workspace, ana, "target.resize", cluster, kind="target", name=cluster.name, detail=changes)
@@ -166,6 +178,9 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         rest.append(Place(f"compute {tab}", f"{of('compute:list')}?tab={tab}"))
     for tab in ("overview", "nodes", "runs", "activity"):
         rest.append(Place(f"target {tab}", f"{of('compute:detail', 'cpu-cluster')}?tab={tab}"))
+    for tab in ("overview", "connection", "activity"):
+        rest.append(Place(f"attached {tab}", f"{of('compute:detail', 'lab')}?tab={tab}"))
+    draft = Examination.objects.filter(workspace=workspace, is_draft=True).latest("pk")
     wizard = "vm_size=Standard_DS3_v2&vm_priority=Dedicated&min_nodes=1&max_nodes=4&idle_seconds=120&name=new-cluster"
     for step in (1, 2, 3, 4):
         rest.append(Place(f"wizard {step}", f"{of('compute:create')}?step={step}&{wizard}"))
@@ -180,6 +195,12 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("target local", of("compute:detail", "local")),
         Place("target scale", of("compute:scale", "cpu-cluster")),
         Place("target identity", of("compute:identity", "cpu-cluster")),
+        Place("attach", of("compute:attach", "Tiny")),
+        Place("attach draft", f"{of('compute:attach', 'Tiny')}?draft={draft.pk}"),
+        Place("attach as reader", of("compute:attach", "Tiny"), "rita"),
+        Place("attached changed key", of("compute:detail", "annex")),
+        Place("attached edit", of("compute:connection", "lab")),
+        Place("attached detach", of("compute:detach", "lab")),
         Place("target delete", of("compute:delete", "cpu-cluster")),
         Place("submit", of("runs:submit")),
         Place("submit like", f"{of('runs:submit')}?like=digits-svm_2"),

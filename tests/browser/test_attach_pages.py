@@ -9,9 +9,8 @@ from playwright.sync_api import Page, expect
 from compute import host_keys
 from compute.models import ComputeTarget, Examination
 from studio.people.models import User, Workspace
-from tests.compute.tiny import KEY, OTHER_KEY, looked_at, make_attached, with_tiny
+from tests.compute.tiny import KEY, OTHER_KEY, looked_at, make_attached
 
-__all__ = ["with_tiny"]
 pytestmark = pytest.mark.usefixtures("with_tiny")
 LIST = "/w/vision-team/compute/?tab=attached"
 

@@ -13,6 +13,7 @@ from studio.people.models import User
 from tests.browser.conftest import Complaints
 from tests.pages import furnish, places
 
+pytestmark = pytest.mark.usefixtures("with_tiny")
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 ASK = """async () => {
     const {violations} = await axe.run(document, %s);

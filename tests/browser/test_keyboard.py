@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from studio.people.models import User
 from tests.pages import furnish
 
+pytestmark = pytest.mark.usefixtures("with_tiny")
 HERE = """() => {
     const at = document.activeElement;
     if (!at || at === document.body) return null;
@@ -28,7 +29,19 @@ def studio(page: Page, ana: User, sign_in: Callable[[Page, User], None]) -> Page
     return page
 
 
-@pytest.mark.parametrize("path", ["", "compute/", "compute/create/", "runs/", "runs/digits-svm_1/", "submit/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "compute/",
+        "compute/create/",
+        "compute/attach/Tiny/",
+        "compute/targets/annex/",
+        "runs/",
+        "runs/digits-svm_1/",
+        "submit/",
+    ],
+)
 def test_every_stop_of_a_page_is_seen_and_the_way_ends(studio: Page, path: str) -> None:
     studio.goto(f"/w/vision-team/{path}")
     unseen, stops = [], 0

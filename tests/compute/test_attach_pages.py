@@ -10,9 +10,8 @@ from compute import attaching, host_keys
 from compute.models import ComputeTarget, Examination
 from studio.people.permissions import Role
 from tests.compute.clusters import make_job
-from tests.compute.tiny import KEY, OTHER_KEY, looked_at, make_attached, with_tiny
+from tests.compute.tiny import KEY, OTHER_KEY, looked_at, make_attached
 
-__all__ = ["with_tiny"]
 pytestmark = pytest.mark.usefixtures("with_tiny")
 ATTACH = "/w/vision-team/compute/attach/Tiny/"
 SECRET = "-----BEGIN OPENSSH PRIVATE KEY-----\nvery secret\n-----END OPENSSH PRIVATE KEY-----\n"

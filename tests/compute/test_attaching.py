@@ -12,9 +12,8 @@ from compute.states import EndReason, JobState, ProvisioningState
 from studio.errors import NotAllowedNow, NotSupported
 from studio.people.models import Activity
 from tests.compute.clusters import make_job
-from tests.compute.tiny import KEY, OTHER_KEY, TinyDriver, looked_at, make_attached, with_tiny
+from tests.compute.tiny import KEY, OTHER_KEY, TinyDriver, looked_at, make_attached
 
-__all__ = ["with_tiny"]
 pytestmark = pytest.mark.usefixtures("with_tiny")
 CONFIG = {"address": "lab.example", "authentication": "key", "resource_id": ""}
 

@@ -29,6 +29,19 @@ from compute.models import ComputeTarget, Examination, Job
 from compute.states import EndReason, ProvisioningState
 from studio.people.models import User, Workspace
 
+# What this kind says, which no catalogue holds.
+ENGLISH = {
+    "As the machine itself says",
+    "One that may sign in over SSH",
+    "Private key",
+    "Resource id",
+    "Sign in with",
+    "Signing in",
+    "The name resolves",
+    "Its address",
+    "SSH key",
+    "Tiny machine",
+}
 KEY = {"type": "ssh-ed25519", "key": "AAAA", "sha256": "SHA256:abcdefgh"}
 OTHER_KEY = {"type": "ssh-ed25519", "key": "BBBB", "sha256": "SHA256:zyxwvuts"}
 

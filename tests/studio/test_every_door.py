@@ -26,11 +26,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from studio.people.permissions import Role
 from studio.sockets import sockets
-from tests.compute.tiny import with_tiny
 from tests.sockets import Socket
 from tests.studio.world import Things, World
-
-__all__ = ["with_tiny"]
 
 # ---------- Who there is ----------
 MEMBERS = frozenset(role.value for role in Role)

@@ -45,6 +45,7 @@ def on_the_wire(file: Path) -> int:
     return (smaller if smaller.is_file() else file).stat().st_size
 
 
+@pytest.mark.usefixtures("with_tiny")
 def test_the_first_load_of_any_page_is_small(collected: Path, ana: User, as_user):
     workspace = furnish(ana)
     clients = {user.username: as_user(user) for user in User.objects.all()} | {"": Client()}

@@ -12,10 +12,8 @@ from compute.models import ComputeTarget
 from runs.models import Experiment, Run
 from studio.people.models import Invitation, User
 from studio.people.permissions import Role
-from tests.compute.tiny import with_tiny
 from tests.studio.world import World
 
-__all__ = ["with_tiny"]
 HOSTILE = {
     "script": "<script>alert(1)</script>",
     "attribute": "\"'><img src=x onerror=alert(1)>",
