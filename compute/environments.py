@@ -90,6 +90,12 @@ def definition_of(kind: str, text: str) -> dict[str, Any]:
     raise StudioError(_("There is no kind of environment “%(kind)s”.") % {"kind": kind[:40]})
 
 
+def check_text(kind: str, text: str) -> None:
+    """Raise StudioError for requirements or a conda file that no machine could make an environment of."""
+    if kind != "interpreter":
+        definition_of(kind, text)
+
+
 def host_python() -> str:
     """Return the Python from which environments are made: the one that the studio's own was made from."""
     return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)

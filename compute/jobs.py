@@ -5,6 +5,7 @@ up what a crash left half done. Whoever submitted the job is told by name, never
 """
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from celery import current_app
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from compute import disk, environments, launch, logs
-from compute.drivers.base import Executes, JobReport, Phase, Queues
+from compute.drivers.base import Attaches, Executes, JobReport, Phase, Queues
 from compute.models import EnvironmentState, Job
 from compute.states import EndReason, JobState, NodeState
 from studio.errors import StudioError
@@ -56,7 +57,8 @@ def start_when_room(job: Job) -> None:
 
 def why_held(job: Job) -> str:
     """Return in one sentence why a job that needs no node may not start now; empty: it may."""
-    return job.target.why_held or disk.why_full()
+    driver = job.target.driver
+    return job.target.why_held or disk.why_full() or (driver.why_not_now() if isinstance(driver, Attaches) else "")
 
 
 def _start_without_queue(job: Job) -> None:
@@ -93,9 +95,11 @@ def follow(job: Job) -> None:
         return
     driver = job.target.able(Executes)
     key = launch.log_key(job)
-    for report in driver.follow(job.handle, after=logs.size(key)):
+    at, ask_at = logs.size(key), timezone.now()
+    for report in driver.follow(job.handle, after=at):
         if report.output:
-            logs.append(key, logs.size(key), report.output)
+            logs.append(key, at, report.output)  # others may bring the same bytes
+            at += len(report.output)
         if report.facts and report.facts != job.facts:
             job.facts = report.facts
             Job.objects.filter(pk=job.pk).update(facts=job.facts)
@@ -103,8 +107,11 @@ def follow(job: Job) -> None:
         if report.phase == Phase.ENDED:
             _end(job, report)
             return
+        ask_at = timezone.now() + timedelta(seconds=report.ask_again_in)
         if report.exit_code:  # one rank has failed: the others have nobody left to talk to
             driver.cancel(job.handle, EndReason.EXITED)
+    if isinstance(driver, Attaches):
+        Job.objects.filter(pk=job.pk).update(ask_at=ask_at)
     if job.state == JobState.ENDING:
         driver.cancel(job.handle, EndReason(job.end_reason or EndReason.CANCELED))
 

@@ -106,31 +106,14 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
 def _surroundings(job: Job, spec: JobSpec, rank: int, node: Node | None, python: Path, port: int) -> dict[str, str]:
     """Return all the variables a rank sees: nothing of the studio's own environment is passed on."""
     home, scratch = job.folder / "home", job.folder / "tmp"
-    workspace = job.target.workspace
-    lifetime = timedelta(seconds=job.max_seconds or 30 * 86400)
-    variables: dict[str, Any] = {
+    variables: dict[str, Any] = known_to_a_run(job, rank) | {
         "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": home,
         "TMPDIR": scratch,
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
-        "PYTHONUNBUFFERED": "1",  # or a line waits in a buffer instead of being seen
-        "RANK": rank,
-        "NODE_RANK": rank,
-        "LOCAL_RANK": 0,
-        "WORLD_SIZE": job.node_count,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": port,
-        "AZUREML_RUN_ID": job.run_id,
-        "AZUREML_RUN_TOKEN": signing.dumps({"run": job.run_id, "attempt": job.attempt}, salt="run token"),
-        "AZUREML_RUN_TOKEN_EXPIRY": int((timezone.now() + lifetime).timestamp()),
-        "AZUREML_ARM_SUBSCRIPTION": workspace.guid,
-        "AZUREML_ARM_RESOURCEGROUP": "studio",
-        "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
-        "AZUREML_ARM_PROJECT_NAME": spec["experiment"],
-        "AZUREML_SERVICE_ENDPOINT": settings.PUBLIC_URL,
-        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": settings.PUBLIC_URL,
-        "DEFAULT_IDENTITY_CLIENT_ID": "",  # Source: facts I; empty means the system's identity, or none
     }
     if node:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(node.gpus)
@@ -141,6 +124,29 @@ def _surroundings(job: Job, spec: JobSpec, rank: int, node: Node | None, python:
     if job.environment:
         variables["VIRTUAL_ENV"] = python.parent.parent
     return {name: str(value) for name, value in (spec["variables"] | variables).items()}
+
+
+def known_to_a_run(job: Job, rank: int = 0) -> dict[str, Any]:
+    """Return the variables that every run sees, whatever machine it runs on. Source: azure-ml facts D8."""
+    workspace = job.target.workspace
+    lifetime = timedelta(seconds=job.max_seconds or 30 * 86400)
+    return {
+        "PYTHONUNBUFFERED": "1",  # or a line waits in a buffer instead of being seen
+        "RANK": rank,
+        "NODE_RANK": rank,
+        "LOCAL_RANK": 0,
+        "WORLD_SIZE": job.node_count,
+        "AZUREML_RUN_ID": job.run_id,
+        "AZUREML_RUN_TOKEN": signing.dumps({"run": job.run_id, "attempt": job.attempt}, salt="run token"),
+        "AZUREML_RUN_TOKEN_EXPIRY": int((timezone.now() + lifetime).timestamp()),
+        "AZUREML_ARM_SUBSCRIPTION": workspace.guid,
+        "AZUREML_ARM_RESOURCEGROUP": "studio",
+        "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
+        "AZUREML_ARM_PROJECT_NAME": job.spec["experiment"],
+        "AZUREML_SERVICE_ENDPOINT": settings.PUBLIC_URL,
+        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": settings.PUBLIC_URL,
+        "DEFAULT_IDENTITY_CLIENT_ID": "",  # Source: facts I; empty means the system's identity, or none
+    }
 
 
 def _free_port() -> int:

@@ -4,6 +4,7 @@ A log is named by a key such as "runs/<run_id>/1/std_log.txt". Its reader knows 
 another store can take the place of this one; only who starts a process here asks for a `path` to write to.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -44,6 +45,7 @@ def append(key: str, offset: int, data: bytes) -> int:
     Raises ValueError when `offset` lies beyond the end: a log has no holes.
     """
     with path(key).open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # two may bring the same bytes at the same moment
         size = os.fstat(file.fileno()).st_size
         if offset > size:
             raise ValueError(f"{key} holds {size} bytes; nothing can be written at {offset}.")

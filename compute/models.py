@@ -270,6 +270,7 @@ class Job(models.Model):
     end_detail = models.CharField(max_length=2000, blank=True)  # a sentence for people: "used 7.1 of 7 GB"
     exit_code = models.IntegerField(null=True)
     receipt = models.JSONField(default=dict)  # what ending it did: see compute.processes
+    ask_at = models.DateTimeField(null=True)  # when a service that can only be polled is asked again
     facts = models.JSONField(default=dict)  # what a service says of it: {"page": URL, "application": id}
 
     objects = JobQuerySet.as_manager()

@@ -322,7 +322,11 @@ def _orphans(handle: Handle) -> list[shepherd.Process]:
 
 def _from_exit(handle: Handle) -> ProcessReport | None:
     """Return the report of a program that ended and left its last word."""
-    word = _read(handle, "exit.json")
+    return told(_read(handle, "exit.json"))
+
+
+def told(word: dict[str, Any]) -> ProcessReport | None:
+    """Return the report that a shepherd's last word makes; None while it has not said any."""
     if not word:
         return None
     code, peak, receipt = word.get("code"), word.get("peak_memory_bytes"), word.get("receipt")

@@ -1,5 +1,6 @@
 """Steps of jobs, clusters and environments: short, safe to run twice, lost without harm."""
 
+import logging
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -7,17 +8,20 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from compute import actions, environments, jobs, processes, scheduling
 from compute.drivers import kinds_with
-from compute.drivers.base import Queues
+from compute.drivers.base import Attaches, Queues, Streams
 from compute.engines import embedded
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
 from compute.states import EndReason, JobState
 from compute.watch import watcher
+from studio.errors import CredentialsRejected, HostKeyChanged, TargetUnreachable
 from studio.people.models import Workspace
 
+logger = logging.getLogger(__name__)
 STUCK_AFTER = timedelta(seconds=10)  # a step that takes longer was cut off
 
 
@@ -59,8 +63,16 @@ def follow_job(job_id: int) -> None:
     job = Job.objects.select_related("target__workspace").get(pk=job_id)
     if elsewhere(follow_job, job.target, job_id):
         return
-    jobs.follow(job)
-    watch_job(job)
+    follow(job)
+
+
+def follow(job: Job) -> None:
+    """Ask how a job is, and have its end told. A machine that does not answer is asked again later."""
+    try:
+        jobs.follow(job)
+        watch_job(job)
+    except (TargetUnreachable, CredentialsRejected, HostKeyChanged) as exc:
+        logger.info("Job %s cannot be followed: %s", job, exc.message)
 
 
 @shared_task(name="compute.tasks.end_job")
@@ -104,7 +116,12 @@ def advance(job: Job) -> None:
 
 def watch_job(job: Job) -> None:
     """Follow a job again when one of its processes ends, or now, when one ended before it could be watched."""
-    if job.state in {JobState.RUNNING, JobState.ENDING}:
+    if job.state not in {JobState.RUNNING, JobState.ENDING}:
+        return
+    driver = job.target.driver
+    if isinstance(driver, Streams):
+        driver.listen(job, partial(follow_job.delay, job.pk))
+    elif not isinstance(driver, Attaches):
         watched = [watcher.watch(rank, partial(follow_job.delay, job.pk)) for rank in job.handle.get("ranks", [])]
         if not all(watched):
             jobs.follow(job)
@@ -140,9 +157,10 @@ def look_after() -> None:
     for job in active.filter(state=JobState.STARTING, handle={}, enqueued_at__lt=late):
         jobs.start(job)  # starts no process that runs already
         watch_job(job)
-    for job in active.filter(state__in=[JobState.RUNNING, JobState.ENDING]):
-        jobs.follow(job)
-        watch_job(job)
+    for job in active.filter(
+        Q(ask_at=None) | Q(ask_at__lte=timezone.now()), state__in=[JobState.RUNNING, JobState.ENDING]
+    ):
+        follow(job)
     for job in active.filter(
         state=JobState.PREPARING, environment__state__in=[EnvironmentState.READY, EnvironmentState.FAILED]
     ):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_noop
 
 from compute import environments, jobs, launch
 from compute.actions import cannot_ever_run
+from compute.drivers.base import Attaches
 from compute.models import ComputeTarget, Job
 from compute.states import EndReason, JobState
 from runs import snapshots
@@ -59,7 +61,7 @@ def submit_run(
             _("The files have no script “%(script)s”.") % {"script": config.script},
             _("Choose one of the files that were uploaded."),
         )
-    definition = environments.definition_of(config.environment.kind, _definition_text(config))
+    definition = _definition(target, config)
     check_tags(tags or {})
     now = timezone.now()
     try:
@@ -145,9 +147,9 @@ def make_ready(run: Run) -> Job | None:
     if not (job.folder / f"rank-{job.node_count - 1}").exists():
         launch.say(job, f"Snapshot {snapshot} ({snapshot.file_count} files, {snapshot.size_bytes:,} bytes)")
         launch.prepare(job, lambda folder: snapshots.materialise(snapshot, folder))
-    if config.environment.kind != "interpreter" and job.environment is None:
-        definition = environments.definition_of(config.environment.kind, _definition_text(config))
-        job.environment = environments.ensure(definition)
+    is_built_here = config.environment.kind != "interpreter" and not isinstance(job.target.driver, Attaches)
+    if is_built_here and job.environment is None:
+        job.environment = environments.ensure(_definition(job.target, config))
         Job.objects.filter(pk=job.pk).update(environment=job.environment)
         launch.say(job, f"Environment {job.environment} {job.environment.state.lower()}")
     return job
@@ -201,7 +203,7 @@ def _restart(run: Run, job: Job, config: RunConfiguration) -> None:
         "n": job.attempt + 1,
         "most": most,
     }
-    definition = environments.definition_of(config.environment.kind, _definition_text(config))
+    definition = _definition(job.target, config)
     with transaction.atomic():
         if not _go(run, RunStatus.QUEUED, reason):
             return
@@ -236,6 +238,7 @@ def _attempt(
             "variables": config.variables,
             "experiment": run.experiment.name,
             "options": config.options,
+            "environment": asdict(config.environment),
         },
     )
     Attempt.objects.create(run=run, number=number, job=job)
@@ -300,6 +303,14 @@ def _go(run: Run, to: RunStatus, reason: str = "", *, hint: str = "", **changes:
 
 def _last_number(run: Run) -> int:
     return run.attempts.order_by("-number").values_list("number", flat=True).first() or 0
+
+
+def _definition(target: ComputeTarget, config: RunConfiguration) -> dict[str, Any]:
+    """Return what is built on this machine for the run: nothing, where it runs on another."""
+    if isinstance(target.driver, Attaches):
+        environments.check_text(config.environment.kind, _definition_text(config))
+        return {"python": config.environment.interpreter}
+    return environments.definition_of(config.environment.kind, _definition_text(config))
 
 
 def _definition_text(config: RunConfiguration) -> str:

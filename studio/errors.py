@@ -67,6 +67,16 @@ class CredentialsRejected(StudioError):
     status = 502
 
 
+class HostKeyChanged(StudioError):
+    """A machine shows another host key than the pinned one; `shown` is that one, where it was seen."""
+
+    status = 502
+
+    def __init__(self, message: str, hint: str, shown: dict[str, str] | None = None) -> None:
+        super().__init__(message, hint)
+        self.shown = shown
+
+
 class QuotaExceeded(StudioError):
     """A limit of cores or money stands in the way."""
 

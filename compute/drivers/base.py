@@ -1,7 +1,7 @@
 """What a driver is, what it can be able to do, and what passes between it and the studio."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
@@ -27,6 +27,7 @@ class JobSpec(TypedDict):
     variables: dict[str, str]  # asked for by the person; the studio's own are added at the start
     experiment: str
     options: dict[str, Any]  # of the kind's own run form; empty for a kind without one
+    environment: dict[str, str]  # as it was asked for: {"kind", "interpreter", "text"}; for kinds that run elsewhere
 
 
 class Phase(StrEnum):
@@ -145,6 +146,10 @@ class Attaches(ABC):
     def checks(self) -> Iterator[Check]:
         """Look at the connection, one thing after another; never raises, and ends within a bounded time."""
 
+    def why_not_now(self) -> str:
+        """Return in one sentence why a job cannot start there at the moment; empty: it can."""
+        return ""
+
 
 class Resizes(ABC):
     """Has nodes whose number changes."""
@@ -177,6 +182,17 @@ class Executes(ABC):
     @abstractmethod
     def cancel(self, handle: Handle, because: EndReason) -> None:
         """Begin to end the job's processes; a job that is gone already is fine."""
+
+
+class Streams(ABC):
+    """Sends what a job prints by itself, so that nobody has to ask."""
+
+    @abstractmethod
+    def listen(self, job: "Job", call: Callable[[], object]) -> None:
+        """Have a running job's output come into its log as it is written; call `call` when it has ended.
+
+        Twice is once. Raises StudioError when the machine does not answer.
+        """
 
 
 class Queues(ABC):

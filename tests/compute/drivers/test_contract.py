@@ -16,6 +16,16 @@ from studio.people.models import Workspace
 SAMPLES: dict[str, dict[str, Any]] = {
     "AmlCompute": {"vm_size": "Standard_D1_v2", "vm_priority": "Dedicated", "min_nodes": 0, "max_nodes": 2},
     "local": {},
+    "VirtualMachine": {
+        "config": {
+            "address": "gpu-7.invalid",
+            "ssh_port": 22,
+            "username": "ana",
+            "authentication": "password",
+            "environment": "system",
+            "python": "python3",
+        }
+    },
 }
 
 

@@ -1,0 +1,188 @@
+"""What the kinds reached over SSH have in common: a job is a detached process there, with its log and outputs here."""
+
+import hashlib
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from compute import host_keys, launch, logs, processes, remote
+from compute.drivers.base import Attaches, Driver, Executes, Handle, JobReport, Phase, Streams, TargetReport
+from compute.models import Job
+from compute.ssh import Account
+from compute.states import EndReason, ProvisioningState
+from studio.errors import HostKeyChanged, NotThere, StudioError, TargetUnreachable
+from studio.people.models import Allowance
+
+NO_ENVIRONMENT = 78  # exit code of a start that could not make its environment
+FULL = 28  # ENOSPC
+
+
+class OverSsh(Driver, Attaches, Executes, Streams):
+    """A machine that a user signs in to. Kinds say what is run there, in `command`."""
+
+    def account(self) -> Account:
+        """Return where to sign in, and with what."""
+        target, config = self.target, self.config
+        with_key = config.get("authentication") != "password"
+        return Account(
+            address=config["address"],
+            port=config["ssh_port"],
+            username=config["username"],
+            private_key=target.secret("private_key") if with_key else "",
+            passphrase=target.secret("passphrase") if with_key else "",
+            password="" if with_key else target.secret("password"),
+            host_key=config.get(host_keys.PINNED),
+            jump=self._jump(),
+            inside=target.workspace.allows(Allowance.THIS_MACHINE),
+        )
+
+    def _jump(self) -> Account | None:
+        name = self.config.get("jump_host")
+        if not name:
+            return None
+        through = type(self.target).objects.existing().filter(workspace=self.target.workspace, name=name).first()
+        if through is None or through.pk == self.target.pk or not isinstance(through.driver, OverSsh):
+            raise NotThere(
+                _("The jump host %(name)s is not attached any more.") % {"name": name}, _("Attach it again.")
+            )
+        if through.config.get("jump_host"):
+            raise NotThere(_("%(name)s is itself behind a jump host.") % {"name": name}, _("Choose one that is not."))
+        return through.driver.account()
+
+    def link(self) -> remote.Link:
+        """Return the connection to the machine. A changed host key blocks the target."""
+        try:
+            return remote.link_to(self.account())
+        except HostKeyChanged as exc:
+            if exc.shown and self.target.pk:
+                host_keys.block(self.target, exc.shown)
+            raise
+
+    def refresh(self) -> TargetReport:
+        try:
+            self.link().ask("missing", wanted=[])
+        except StudioError as exc:
+            return TargetReport(ProvisioningState.FAILED, exc.message[:500])
+        return TargetReport(ProvisioningState.SUCCEEDED)
+
+    def why_not_now(self) -> str:
+        try:
+            self.link()
+        except TargetUnreachable as exc:
+            return gettext_noop("%(problem)s It starts once the machine answers.") % {"problem": exc.message}
+        except StudioError as exc:
+            return exc.message
+        return ""
+
+    # ----- a job
+
+    def command(self, job: Job, link: remote.Link) -> tuple[list[str], list[tuple[str, str]]]:
+        """Return what is run in the job's working directory there, and the files [(name, text)] it needs for it."""
+        raise NotImplementedError
+
+    def submit(self, job: Job) -> Handle:
+        link, folder = self.link(), f"{job.run_id}/{job.attempt}"
+        files = list(_files(job.folder / "rank-0"))
+        try:
+            sent = remote.send_files(link, files)
+            launch.say(job, f"{sent:,} bytes sent to {self.target.name}, the others of {len(files)} files were there")
+            link.ask("lay", folder=folder, files=[(path, sha, mode) for path, sha, mode, _file in files], patience=120)
+            argv, texts = self.command(job, link)
+            launch.say(job, f"$ {shlex.join(argv)}")
+            spec = self._spec(job, link, argv)
+            handle = link.ask("start", folder=folder, spec=spec, shepherd=link.facts["shepherd"], files=texts)
+        except OSError as exc:
+            raise self._problem(exc) from exc
+        except ValueError as exc:
+            raise StudioError(_("%(name)s refused: %(problem)s") % {"name": self.target.name, "problem": exc}) from exc
+        return {"far": folder, **{name: handle[name] for name in ("pid", "start_time", "boot_id")}}
+
+    def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
+        link, folder, at = self.link(), handle["far"], after
+        known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
+        try:
+            facts = link.ask("look", folder=folder, handle=known)
+            while at < int(facts["log_size"]):
+                piece = link.ask("read", folder=folder, path="log", at=at, most=remote.PIECE)
+                if not piece:
+                    break
+                yield JobReport(Phase.RUNNING, output=piece)
+                at += len(piece)
+            remote.fetch(link, folder, Path(settings.JOB_DIR) / folder / "rank-0")
+        except OSError as exc:
+            raise self._problem(exc) from exc
+        yield self._report(facts, handle)
+
+    def cancel(self, handle: Handle, because: EndReason) -> None:
+        known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
+        self.link().ask("end", folder=handle["far"], handle=known, reason=because.value)
+
+    def listen(self, job: Job, call: Callable[[], object]) -> None:
+        name, link = f"{job.run_id}.{job.attempt}", self.link()
+        if name not in link.followers:
+            logs.path(launch.log_key(job))
+            link.follow(name, remote.Follower(launch.log_key(job), job.handle["far"], call))
+
+    def _spec(self, job: Job, link: remote.Link, argv: list[str]) -> dict[str, Any]:
+        """Return what the shepherd there is told, in the words of `processes.ProcessSpec`."""
+        top = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}"
+        variables = launch.known_to_a_run(job) | {
+            "PATH": link.facts["path"],
+            "HOME": link.facts["home"],
+            "USER": self.config["username"],
+            "TMPDIR": f"{top}/tmp",  # noqa: S108 - a folder of the run's own
+            "MASTER_ADDR": "127.0.0.1",
+        }
+        return {
+            "argv": argv,
+            "cwd": f"{top}/rank-0",
+            "env": {name: str(value) for name, value in (job.spec["variables"] | variables).items()},
+            "log": f"{top}/log",
+            "tag": f"{job.run_id}.{job.attempt}",
+            "cpus": [],
+            "memory_bytes": None,
+            "max_seconds": job.max_seconds,
+            "grace_seconds": settings.GRACE_SECONDS,
+            "nice": 0,
+        }
+
+    def _report(self, facts: dict[str, Any], handle: Handle) -> JobReport:
+        """Judge what the far side knows of a job."""
+        told = processes.told(facts.get("exit") or {})
+        if told is None:
+            if facts.get("alive"):
+                return JobReport(Phase.RUNNING)
+            if facts.get("boot_id") != handle["boot_id"]:
+                detail = gettext_noop("The machine restarted while it ran.")
+                return JobReport(Phase.ENDED, reason=EndReason.PREEMPTED, detail=detail)
+            detail = gettext_noop("Neither its processes nor its exit code are there any more.")
+            return JobReport(Phase.ENDED, reason=EndReason.LOST, detail=detail)
+        reason, detail = told.reason, told.detail
+        if facts.get("killed") and told.exit_code == -9 and reason == EndReason.EXITED:
+            reason, detail = EndReason.MEMORY, f"the kernel ended it: {str(facts['killed'])[:300]}"
+        elif told.exit_code == NO_ENVIRONMENT and reason == EndReason.EXITED:
+            reason, detail = EndReason.ENVIRONMENT, gettext_noop("the last lines of its log say why")
+        return JobReport(
+            Phase.ENDED, exit_code=told.exit_code, reason=reason, detail=detail, receipt={"ranks": [told.receipt]}
+        )
+
+    def _problem(self, exc: OSError) -> StudioError:
+        if exc.errno == FULL:
+            return TargetUnreachable(*remote.disk_full(self.account()))
+        said = {"name": self.target.name, "problem": exc.strerror or exc}
+        return TargetUnreachable(_("%(name)s could not do it: %(problem)s.") % said, _("Check its connection."))
+
+
+def _files(top: Path) -> Iterator[tuple[str, str, int, Path]]:
+    """Yield what is to be there: path, SHA-256, mode, and where it lies here. Folders of output come back, not go."""
+    for file in sorted(top.rglob("*")):
+        path = file.relative_to(top).as_posix()
+        if file.is_symlink() or not file.is_file():
+            continue
+        with file.open("rb") as source:
+            yield path, hashlib.file_digest(source, "sha256").hexdigest(), file.stat().st_mode & 0o777, file

@@ -1,0 +1,140 @@
+"""What the form of a machine that is reached over SSH asks for, and what to have at hand for it."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+from compute.attach_forms import AttachForm, SecretField
+from compute.drivers.base import Need
+from compute.models import ComputeTarget
+from compute.ssh import read_key
+from studio.errors import CredentialsRejected
+
+NEEDS = (
+    Need(
+        gettext_lazy("A user who may sign in"),
+        gettext_lazy("Neither root nor sudo is needed: the studio keeps to a folder of its own in the home folder."),
+        "whoami",
+    ),
+    Need(
+        gettext_lazy("The port sshd listens on"),
+        gettext_lazy("22 unless somebody changed it."),
+        "sudo sshd -T | grep ^port",
+    ),
+    Need(
+        gettext_lazy("Its host key’s fingerprint"),
+        gettext_lazy("You are shown one, and compare it with what the machine itself says."),
+        "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+    ),
+)
+
+
+NOT_IN_ADDRESSES = frozenset(" /@\\'\"`$;|&<>()[]{}*?!")
+NOT_IN_NAMES = frozenset(" /:@\\'\"`$;|&<>")
+
+
+class SshForm(AttachForm):
+    """Address, user and credentials. A kind adds what is its own."""
+
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {
+        "private_key": ("authentication", "key"),
+        "passphrase": ("authentication", "key"),
+        "password": ("authentication", "password"),
+    }
+    folded: ClassVar[tuple[str, ...]] = ("jump_host", "resource_id")
+    provider: ClassVar[str] = ""  # of its resource id
+    resource: ClassVar[str] = ""
+
+    address = forms.CharField(label=gettext_lazy("Host name or IP address"), max_length=255)
+    ssh_port = forms.IntegerField(label=gettext_lazy("SSH port"), initial=22, min_value=1, max_value=65535)
+    username = forms.CharField(
+        label=gettext_lazy("User name"), max_length=64, help_text=gettext_lazy("Who signs in there, over SSH.")
+    )
+    authentication = forms.ChoiceField(
+        label=gettext_lazy("Sign in with"),
+        choices=[("key", gettext_lazy("SSH key")), ("password", pgettext_lazy("to sign in with", "Password"))],
+        initial="key",
+        widget=forms.RadioSelect,
+    )
+    private_key = SecretField(
+        label=gettext_lazy("Private key"),
+        required=False,
+        max_length=20_000,
+        help_text=gettext_lazy(
+            "OpenSSH, PEM or PKCS#8; ed25519, ECDSA, or RSA of 2048 bits or more. It is kept sealed."
+        ),
+    )
+    passphrase = SecretField(
+        label=gettext_lazy("Passphrase of the key"), required=False, one_line=True, max_length=1000
+    )
+    password = SecretField(label=gettext_lazy("Password"), required=False, one_line=True, max_length=1000)
+    jump_host = forms.CharField(
+        label=gettext_lazy("Jump host"),
+        required=False,
+        max_length=24,
+        help_text=gettext_lazy(
+            "The name of an attached machine to go through, where this one cannot be reached directly."
+        ),
+    )
+    resource_id = forms.CharField(
+        label=gettext_lazy("Azure resource id"),
+        required=False,
+        max_length=500,
+        help_text=gettext_lazy("Kept with it, where the machine is Azure’s."),
+    )
+
+    def clean_address(self) -> str:
+        address = str(self.cleaned_data["address"]).strip().lower().rstrip(".")
+        if (
+            not address.isprintable()
+            or any(c in address for c in " /@\\'\"`$;|&<>()[]{}*?!")
+            or address.startswith("-")
+        ):
+            raise forms.ValidationError(_("This is neither a host name nor an IP address."))
+        return address
+
+    def clean_username(self) -> str:
+        name = str(self.cleaned_data["username"]).strip()
+        if not name.isprintable() or NOT_IN_NAMES & set(name) or name.startswith("-"):
+            raise forms.ValidationError(_("A user name has no spaces and none of / : @ in it."))
+        return name
+
+    def clean_resource_id(self) -> str:
+        """Hold the form of a resource id. Source: azure-ml facts J3, point 3."""
+        resource_id = str(self.cleaned_data["resource_id"]).strip()
+        parts = resource_id.split("/")
+        if resource_id and (len(parts) != 9 or [parts[1].lower(), parts[6]] != ["subscriptions", self.provider]):
+            raise forms.ValidationError(
+                _("A resource id reads /subscriptions/…/resourceGroups/…/providers/%(provider)s/%(resource)s/…")
+                % {"provider": self.provider, "resource": self.resource}
+            )
+        return resource_id
+
+    def clean_jump_host(self) -> str:
+        name = str(self.cleaned_data["jump_host"]).strip()
+        if name and name == self.edited:
+            raise forms.ValidationError(_("A machine cannot be its own jump host."))
+        there = ComputeTarget.objects.existing().filter(workspace=self.workspace, name=name)
+        if name and not there.filter(config__has_key="username").exists():
+            raise forms.ValidationError(_("No machine of that name is attached here."))
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        """Hold that there is something to sign in with, and that a key can be read."""
+        cleaned = super().clean()
+        wanted = "password" if cleaned.get("authentication") == "password" else "private_key"
+        if not self.has(wanted):
+            self.add_error(wanted, _("It is needed to sign in."))
+        elif wanted == "private_key" and cleaned.get("private_key"):
+            try:
+                read_key(cleaned["private_key"], cleaned.get("passphrase") or "")
+            except CredentialsRejected as exc:
+                field = "passphrase" if "passphrase" in exc.message else "private_key"
+                self.add_error(field, f"{exc.message} {exc.hint}".strip())
+        return cleaned
+
+    def unused(self) -> frozenset[str]:
+        uses_key = self.cleaned_data.get("authentication") == "key"
+        return frozenset({"password"} if uses_key else {"private_key", "passphrase"})

@@ -1,0 +1,124 @@
+"""Any Linux machine over SSH: a job is a detached process of the user who signs in."""
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from compute import remote
+from compute.drivers import ssh_checks
+from compute.drivers.base import Check, Need
+from compute.drivers.overssh import NO_ENVIRONMENT, OverSsh
+from compute.drivers.ssh_form import NEEDS, SshForm
+from compute.models import Job
+
+SYSTEM, CONDA, DOCKER = "system", "conda", "docker"
+
+
+class VirtualMachineForm(SshForm):
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {
+        **SshForm.shown_with,
+        "python": ("environment", SYSTEM),
+        "conda_name": ("environment", CONDA),
+        "docker_image": ("environment", DOCKER),
+    }
+    provider, resource = "Microsoft.Compute", "virtualMachines"
+
+    environment = forms.ChoiceField(
+        label=gettext_lazy("Where scripts run"),
+        choices=[
+            (SYSTEM, gettext_lazy("A Python of the machine")),
+            (CONDA, gettext_lazy("A conda environment")),
+            (DOCKER, gettext_lazy("A Docker image")),
+        ],
+        initial=SYSTEM,
+        widget=forms.RadioSelect,
+    )
+    python = forms.CharField(label=gettext_lazy("Python"), initial="python3", max_length=255, required=False)
+    conda_name = forms.CharField(label=gettext_lazy("Name of the conda environment"), max_length=100, required=False)
+    docker_image = forms.CharField(label=gettext_lazy("Docker image"), max_length=300, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        """Hold that the chosen environment is named."""
+        cleaned = super().clean()
+        for environment, field in ((CONDA, "conda_name"), (DOCKER, "docker_image")):
+            if cleaned.get("environment") == environment and not str(cleaned.get(field, "")).strip():
+                self.add_error(field, _("Name it."))
+        return cleaned
+
+
+class VirtualMachineDriver(OverSsh):
+    label = gettext_lazy("Virtual machine (SSH)")
+    form = VirtualMachineForm
+    needs = (
+        Need(
+            gettext_lazy("Its address"),
+            gettext_lazy("A name or an IP address that this studio’s machine can reach."),
+            "hostname -f; hostname -I",
+        ),
+        *NEEDS,
+    )
+
+    @classmethod
+    def address_of(cls, config: dict[str, Any]) -> str:
+        return f"{config.get('address', '')}:{config.get('ssh_port', 22)}"
+
+    def checks(self) -> Iterator[Check]:
+        return ssh_checks.checks(self)
+
+    def command(self, job: Job, link: remote.Link) -> tuple[list[str], list[tuple[str, str]]]:
+        """Run the script with the Python that run and target ask for, its environment made first where it is new."""
+        script = [job.spec["script"], *job.spec["arguments"]]
+        asked = job.spec["environment"]
+        if asked["kind"] != "interpreter":
+            name = hashlib.sha256(f"{asked['kind']}\n{asked['text']}".encode()).hexdigest()[:16]
+            place = f"{link.facts['root']}/environments/{name}"
+            start = _start_script(asked["kind"], place, self.config.get("python") or "python3")
+            top = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}"
+            return ["/bin/sh", f"{top}/start.sh", *script], [("start.sh", start), ("environment", asked["text"])]
+        return [*self._python(job, link, asked.get("interpreter", "")), *script], []
+
+    def _python(self, job: Job, link: remote.Link, asked: str) -> list[str]:
+        config = self.config
+        if asked:
+            return ["/usr/bin/env", asked] if "/" not in asked else [asked]
+        if config.get("environment") == CONDA:
+            return ["/usr/bin/env", "conda", "run", "--no-capture-output", "-n", config["conda_name"], "python"]
+        if config.get("environment") == DOCKER:
+            work = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}/rank-0"
+            names = [n for v in (*job.spec["variables"], "PYTHONUNBUFFERED", "AZUREML_RUN_ID") for n in ("-e", v)]
+            mounted = ["-v", f"{work}:{work}", "-w", work, *names]
+            return ["/usr/bin/env", "docker", "run", "--rm", "--init", *mounted, config["docker_image"], "python"]
+        return ["/usr/bin/env", config.get("python") or "python3"]
+
+
+def _start_script(kind: str, place: str, python: str) -> str:
+    """Return a script that makes an environment at `place` unless it stands, and becomes the program in it."""
+    make = (
+        f'{shlex.quote(python)} -m venv "$place" && "$place/bin/python" -m pip install'
+        ' --disable-pip-version-check --no-input -r "$(dirname "$0")/environment"'
+        if kind == "pip"
+        else 'cp "$(dirname "$0")/environment" "$place.yml" && conda env create --yes -p "$place" -f "$place.yml"'
+    )
+    return f"""#!/bin/sh
+# Whoever comes first makes the environment; the others wait for it.
+place={shlex.quote(place)}
+exec 9>"$place.lock"
+flock 9
+if [ ! -e "$place/.ready" ]; then
+  echo "studio: making the environment, which later runs share"
+  rm -rf "$place"
+  if {{ {make}; }} 9>&-; then
+    touch "$place/.ready"
+  else
+    echo "studio: the environment could not be made"
+    exit {NO_ENVIRONMENT}
+  fi
+fi
+exec 9>&-
+exec "$place/bin/python" "$@"
+"""

@@ -1,0 +1,265 @@
+"""Runs on a machine that a real sshd stands for: sent, followed, cut off, found again, canceled, fetched."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compute import launch, logs, remote, tasks
+from compute.drivers.base import CheckState
+from compute.models import ComputeTarget, Job
+from compute.states import EndReason, JobState, ProvisioningState
+from runs import snapshots
+from runs.actions import cancel_run, submit_run
+from runs.configuration import EnvironmentSpec, RunConfiguration
+from runs.models import Run
+from runs.states import RunStatus
+from runs.tasks import advance_run, record_job
+from studio.people.models import User, Workspace
+from studio.seal import seal
+from tests.sshd import Sshd, key_pair, scratch_user
+
+pytestmark = pytest.mark.django_db
+HOSTILE = ["a b", "'; touch owned; '", "$(touch owned)", "`touch owned`", "-e", "ñ\n2", '"', "\\"]
+
+
+@pytest.fixture(scope="module")
+def username() -> Iterator[str]:
+    with scratch_user() as name:
+        yield name
+
+
+@pytest.fixture
+def server(username: str, tmp_path: Path) -> Iterator[Sshd]:
+    server = Sshd(tmp_path / "sshd", username, MaxSessions=1).start()
+    yield server
+    remote.close_all()
+    server.close()
+
+
+@pytest.fixture
+def machine(server: Sshd, workspace: Workspace, tmp_path: Path) -> ComputeTarget:
+    """Return the server as an attached machine."""
+    private, public = key_pair(tmp_path)
+    server.let_in(public)
+    workspace.allowances = ["this-machine", "other-linux"]
+    workspace.save()
+    target = ComputeTarget.objects.create(
+        workspace=workspace,
+        name="lab-gpu",
+        kind="VirtualMachine",
+        provisioning_state=ProvisioningState.SUCCEEDED,
+        config={
+            "address": "127.0.0.1",
+            "ssh_port": server.port,
+            "username": server.username,
+            "authentication": "key",
+            "environment": "system",
+            "python": "python3",
+            "host_key": server.host_key,
+        },
+    )
+    target.sealed = {"private_key": seal(private, where=target.place_of("private_key"))}
+    target.save()
+    return target
+
+
+Submit = Callable[..., Run]
+
+
+@pytest.fixture
+def submit(machine: ComputeTarget, workspace: Workspace, ana: User) -> Submit:
+    def submit(script: str, *arguments: str, **changes: Any) -> Run:
+        snapshot, _facts = snapshots.from_text(workspace, "train.py", script)
+        config = RunConfiguration("train.py", list(arguments), **changes)
+        run = submit_run(workspace, by=ana, experiment="far", target=machine, snapshot=snapshot, config=config)
+        advance_run(run.pk)
+        return again(run)
+
+    return submit
+
+
+def again(run: Run) -> Run:
+    record_job(job_of(run).pk)
+    run.refresh_from_db()
+    return run
+
+
+def job_of(run: Run) -> Job:
+    return Job.objects.select_related("target__workspace").filter(run_id=run.run_id).latest("attempt")
+
+
+def log_of(run: Run) -> str:
+    key = launch.log_key(job_of(run))
+    return logs.read(key, 0, logs.size(key)).decode()
+
+
+def until(true: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def ended(run: Run, seconds: float = 30) -> Run:
+    def has_ended() -> bool:
+        tasks.follow_job(job_of(run).pk)
+        return job_of(run).state == JobState.ENDED
+
+    until(has_ended, seconds)
+    return again(run)
+
+
+def test_a_run_goes_there_and_its_log_and_outputs_come_back(submit: Submit) -> None:
+    script = (
+        "import os, pathlib, sys\n"
+        "print('hello from', os.environ['AZUREML_RUN_ID'], sys.argv[1:])\n"
+        "pathlib.Path('outputs/model').mkdir()\n"
+        "pathlib.Path('outputs/model/weights.bin').write_bytes(bytes(range(256)) * 5000)\n"
+    )
+    run = ended(submit(script, "--epochs", "3"))
+    assert run.status == RunStatus.COMPLETED, (run.reason, log_of(run))
+    assert log_of(run) == f"hello from {run.run_id} ['--epochs', '3']\n"
+    assert (job_of(run).folder / "rank-0/outputs/model/weights.bin").read_bytes() == bytes(range(256)) * 5000
+
+
+def test_its_lines_come_as_they_are_written_without_anybody_asking(submit: Submit) -> None:
+    run = submit("import time\nprint('one', flush=True)\ntime.sleep(600)\n")
+    assert run.status == RunStatus.RUNNING
+    until(lambda: log_of(run) == "one\n")
+    cancel_run(run, by=run.submitted_by)  # type: ignore[arg-type]
+    tasks.end_job(job_of(run).pk, EndReason.CANCELED, "ana canceled it.")
+    run = ended(run)
+    assert run.status == RunStatus.CANCELED
+    assert job_of(run).receipt["ranks"][0]["left"] == []
+
+
+def test_names_arguments_and_values_that_a_shell_would_obey_arrive_as_they_are(submit: Submit) -> None:
+    script = "import os, sys, json\nprint(json.dumps([sys.argv[1:], os.environ['V'], os.listdir('.')]))\n"
+    run = ended(submit(script, *HOSTILE, variables={"V": "".join(HOSTILE)}))
+    import json
+
+    arguments, value, names = json.loads(log_of(run))
+    assert arguments == HOSTILE
+    assert value == "".join(HOSTILE)
+    assert sorted(names) == ["logs", "outputs", "train.py"]
+
+
+def test_an_exit_code_and_a_script_that_is_not_python_are_told(submit: Submit) -> None:
+    run = ended(submit("raise SystemExit(7)"))
+    assert (run.status, run.exit_code) == (RunStatus.FAILED, 7)
+
+
+def test_a_file_that_is_there_is_not_sent_twice(submit: Submit, machine: ComputeTarget) -> None:
+    first = ended(submit("print('the same')"))
+    second = ended(submit("print('the same')"))
+    said = [logs.read(f"runs/{run.run_id}/1/studio.txt", 0, 10_000).decode() for run in (first, second)]
+    assert "17 bytes sent to lab-gpu" in said[0]
+    assert "\n" in said[1]
+    assert " 0 bytes sent to lab-gpu" in said[1]
+
+
+def test_a_log_goes_on_from_its_byte_after_the_server_was_killed_and_started_again(
+    submit: Submit, server: Sshd
+) -> None:
+    script = "import time\nfor n in range(400):\n    print('line', n, flush=True)\n    time.sleep(0.01)\n"
+    run = submit(script)
+    until(lambda: "line 20\n" in log_of(run))
+    server.stop()
+    time.sleep(1)
+    server.start()
+    run = ended(run)
+    assert run.status == RunStatus.COMPLETED, run.reason
+    assert log_of(run) == "".join(f"line {n}\n" for n in range(400))
+
+
+def test_a_studio_that_starts_again_finds_the_run_and_its_log_whole(submit: Submit) -> None:
+    script = "import time\nfor n in range(200):\n    print('line', n, flush=True)\n    time.sleep(0.01)\n"
+    run = submit(script)
+    until(lambda: "line 10\n" in log_of(run))
+    remote.close_all()  # as when the worker dies: nothing of the connection is left
+    tasks.look_after()
+    run = ended(run)
+    assert run.status == RunStatus.COMPLETED
+    assert (
+        hashlib.sha256(log_of(run).encode()).hexdigest()
+        == hashlib.sha256("".join(f"line {n}\n" for n in range(200)).encode()).hexdigest()
+    )
+
+
+def test_a_tree_that_forks_away_and_ignores_term_is_ended_and_the_receipt_says_so(submit: Submit) -> None:
+    run = submit(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "for n in range(5):\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        "        if os.fork(): os._exit(0)\n"
+        "        time.sleep(600)\n"
+        "print('ready', flush=True)\ntime.sleep(600)\n"
+    )
+    until(lambda: log_of(run) == "ready\n")
+    tasks.end_job(job_of(run).pk, EndReason.CANCELED, "")
+    run = ended(run)
+    assert run.status == RunStatus.CANCELED
+    (receipt,) = job_of(run).receipt["ranks"]
+    assert receipt["left"] == []
+    assert len(receipt["signalled"]) >= 6
+
+
+def test_another_host_key_blocks_the_target_and_what_waits_says_why(
+    submit: Submit, server: Sshd, machine: ComputeTarget
+) -> None:
+    server.stop()
+    server.make_host_key()
+    server.start()
+    remote.close_all()
+    run = submit("print('never')")
+    machine.refresh_from_db()
+    assert machine.config["changed_host_key"]["sha256"] == server.host_key["sha256"]
+    assert run.status == RunStatus.QUEUED
+    assert "host key" in run.reason
+
+
+def test_a_run_waits_for_a_machine_that_does_not_answer_and_starts_when_it_does(submit: Submit, server: Sshd) -> None:
+    server.stop()
+    run = submit("print('at last')")
+    assert run.status == RunStatus.QUEUED
+    assert "refuses connections" in run.reason
+    server.start()
+    remote.close_all()  # or the pause after a failure has to be waited for
+    tasks.look_after()
+    assert ended(run).status == RunStatus.COMPLETED
+
+
+def test_requirements_that_cannot_be_built_there_fail_the_run_in_the_tools_own_words(submit: Submit) -> None:
+    asked = EnvironmentSpec("pip", text="--index-url http://127.0.0.1:9/simple\nno-such-package==1\n")
+    run = ended(submit("print('never')", environment=asked), 120)
+    assert run.status == RunStatus.FAILED
+    assert "environment" in run.reason
+    assert "studio: the environment could not be made" in log_of(run)
+
+
+def test_the_doctor_finds_a_healthy_machine_well(machine: ComputeTarget) -> None:
+    found = {check.key: check for check in machine.driver.checks()}  # type: ignore[attr-defined]
+    assert [check.key for check in found.values() if check.state == CheckState.BAD] == []
+    assert found["host_key"].state == CheckState.OK
+    assert found["sign_in"].evidence == f"signed in as {machine.config['username']}"
+
+
+def test_the_doctor_asks_for_a_host_key_that_nobody_has_seen(machine: ComputeTarget, server: Sshd) -> None:
+    del machine.config["host_key"]
+    found = {check.key: check for check in machine.driver.checks()}  # type: ignore[attr-defined]
+    assert found["host_key"].state == CheckState.ASK
+    assert found["host_key"].facts["host_key"] == server.host_key
+    assert found["sign_in"].state == CheckState.SKIPPED
+
+
+def test_the_studios_own_addresses_are_refused_until_an_owner_allows_them(machine: ComputeTarget) -> None:
+    machine.workspace.allowances = []
+    found = {check.key: check for check in machine.driver.checks()}  # type: ignore[attr-defined]
+    assert found["name"].state == CheckState.BAD
+    assert "own machine" in found["name"].evidence
