@@ -24,6 +24,8 @@ from studio.errors import NotThere
 from studio.http import StudioRequest, wants_partial
 from studio.people.permissions import Right, require
 
+LONGEST = 4000  # characters of a field that are kept with a draft
+
 
 def attachable() -> list[tuple[str, Any]]:
     """Return the kinds that can be attached, with the words of the menu."""
@@ -132,9 +134,9 @@ class _Page:
         return known | (self.draft.typed if self.draft else {})
 
     def _typed(self) -> dict[str, Any]:
-        """Return the form's fields as they were typed; credentials are left out."""
-        fields = self._form().fields.items()
-        return {name: self.request.POST.get(name, "") for name, f in fields if not isinstance(f, SecretField)}
+        """Return the form's fields as they were typed, as far as they are text; credentials are left out."""
+        fields = [name for name, field in self._form().fields.items() if not isinstance(field, SecretField)]
+        return {name: _as_text(self.request.POST.get(name, "")) for name in fields}
 
     def _shown(self, form: AttachForm | None = None) -> HttpResponse:
         draft, driver = self.draft, driver_class(self.kind)
@@ -177,6 +179,10 @@ class _Page:
         if self.request.method == "POST":
             messages.success(self.request, said % {"name": target.name})
         return redirect("compute:detail", workspace=self.request.workspace.name, name=target.name)
+
+
+def _as_text(typed: str) -> str:
+    return typed[:LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True)

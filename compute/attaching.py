@@ -42,7 +42,10 @@ def begin(
                 draft.sealed = _sealed({name: target.secret(name) for name in target.sealed}, draft)
                 draft.save(update_fields=["config", "sealed"])
     except IntegrityError:
-        return Examination.objects.get(token=token, workspace=workspace, kind=kind)
+        made = Examination.objects.filter(token=token, workspace=workspace, kind=kind, by=by).first()
+        if made is None:
+            raise NotAllowedNow(_("This form was sent before."), _("Open it again and fill it in anew.")) from None
+        return made
     return draft
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
@@ -57,7 +57,8 @@ def sweep() -> None:
         Examination.objects.filter(pk=examination.pk, ended_at=None).update(ended_at=now, checks=found)
         examination.moved()
     Examination.objects.filter(is_draft=True, created_at__lt=now - DRAFTS_LAST).delete()
-    for target in ComputeTarget.objects.filter(examinations__is_draft=False).distinct():
+    looks = Count("examinations", filter=Q(examinations__is_draft=False))
+    for target in ComputeTarget.objects.annotate(looks=looks).filter(looks__gt=KEPT):
         newest = target.examinations.filter(is_draft=False).values("pk")[:KEPT]
         target.examinations.filter(is_draft=False).exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
     attaching.finish_detaching()

@@ -41,6 +41,7 @@ KEYS = {
     "log_search_1gib_s": Key(3, "s", "a log of 1 GiB: a rare word found, all of it searched"),
     "crash_runs_lost": Key(0, "runs", "kill -9 of web, worker, both, 20 times during 20 runs: lost, wrong, not whole"),
     "cancel_tree_empty_s": Key(2, "s", "grace period over to empty tree; trees that double-fork and ignore TERM, p95"),
+    "doctor_s": Key(3, "s", "all checks of the connection doctor on a healthy machine, p95"),
     "idle_memory_mb": Key(250, "MB", "all processes of `up`, proportional set size"),
     "fresh_clone_to_completed_s": Key(90, "s", "fresh clone, nothing cached, to the completed sample run"),
 }

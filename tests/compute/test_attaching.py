@@ -257,3 +257,13 @@ def test_runs_of_a_blocked_target_wait_with_the_reason_and_go_on_when_it_is_acce
     job = Job.objects.get(pk=job.pk)
     jobs.start_when_room(job)
     assert job.state == JobState.RUNNING
+
+
+def test_of_many_looks_the_newest_are_kept(workspace, ana, monkeypatch):
+    monkeypatch.setattr(examining, "KEPT", 3)
+    target = make_attached(workspace, ana)
+    for _ in range(4):
+        looked_at(attaching.look_again(target, by=ana))
+    newest = list(target.examinations.values_list("pk", flat=True)[:3])
+    examining.sweep()
+    assert list(target.examinations.values_list("pk", flat=True)) == newest

@@ -36,6 +36,7 @@ class Things:
         ensure_local(self.space)
         cluster = make_cluster(self.space, f"cluster-{name}"[:16].rstrip("-"))
         self.cluster = cluster.name
+        self.kind = "Tiny"
         self.attached = make_attached(self.space, owner, f"lab-{name}").name
         self.node = make_node(cluster, NodeState.IDLE).node_id
         experiment = Experiment.objects.create(workspace=self.space, name=f"trial-{name}", created_by=owner)
