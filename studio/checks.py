@@ -60,6 +60,8 @@ def main(arguments: list[str]) -> int:
             environ["STUDIO_CHROMIUM"] = chromium()
         if "integration" not in left_out:
             environ["STUDIO_POSTGRESQL"] = postgresql()
+        if not {"integration", "browser"} <= left_out:
+            openssh()
     except CannotTest as problem:
         print(problem, file=sys.stderr)
         return 2
@@ -186,6 +188,19 @@ def postgresql() -> str:
             "or use --without integration."
         )
     return found
+
+
+def openssh() -> None:
+    """Have OpenSSH's server and its keys' program at hand, installed where we may. Raises CannotTest."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    if not shutil.which("sshd", path=path) and os.geteuid() == 0 and shutil.which("apt-get"):
+        _apt("openssh-server")
+    if not shutil.which("sshd", path=path) or not shutil.which("ssh-keygen"):
+        raise CannotTest(
+            "The integration and browser tests need OpenSSH's server, which is not here. Install the package "
+            "“openssh-server” (on Debian: apt-get install openssh-server), or use --without integration "
+            "--without browser."
+        )
 
 
 def find_postgresql() -> str | None:
