@@ -7,14 +7,15 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from studio.checks import find_postgresql
 from tests.integration.team import Person, Team, team_in, until
+from tests.sshd import Sshd, scratch_user
 
-ATTACH = "/w/default/compute/attach/Tiny/"
+ATTACH = "/w/default/compute/attach/"
+ALLOW = "Workspace.objects.update(allowances=['other-linux', 'this-machine'])"
 LINK = re.compile(r'(?:href|hx-get|action)="(/w/default/[^"#]*)')
 MOST_PAGES = 150
 SECRETS = {"private_key", "passphrase", "password"}
@@ -73,18 +74,26 @@ def forms_of(marker: str) -> list[bytes]:
     return found
 
 
-def attach(person: Person, name: str, **credentials: str) -> str:
-    """Type a form, look, trust the host key and attach; return the address of the target."""
-    person.get(ATTACH)
-    form = {"token": secrets.token_hex(16), "name": name, "address": f"{name}.example", "authentication": "key"}
-    form |= credentials
-    where = person.post(ATTACH, action="check", **form)
-    draft = where.partition("draft=")[2].partition("#")[0]
+def looked_at(person: Person, page: str, **form: str) -> str:
+    """Type a form, look, trust the host key and look on; return the address of the draft."""
+    person.get(page)
+    where = person.post(page, action="check", token=secrets.token_hex(16), **form)
     shown = until(lambda: re.search(r'name="sha256" value="([^"]+)"', person.get(where)))
-    person.post(ATTACH, action="trust", draft=draft, sha256=shown[1])
-    until(lambda: 'form="attach" name="action" value="attach"' in person.get(where))
+    person.post(page, action="trust", draft=draft_in(where), sha256=shown[1])
+    until(lambda: "spinner" not in person.get(where))
+    return where
+
+
+def draft_in(where: str) -> str:
+    return where.partition("draft=")[2].partition("#")[0]
+
+
+def attach(person: Person, kind: str, **form: str) -> str:
+    """Attach something whose checks pass; return the address of the target."""
+    where = looked_at(person, f"{ATTACH}{kind}/", **form)
+    assert 'form="attach" name="action" value="attach"' in person.get(where), person.get(where)
     form = {key: value for key, value in form.items() if key not in SECRETS}
-    return person.post(ATTACH, action="attach", draft=draft, **form)
+    return person.post(f"{ATTACH}{kind}/", action="attach", draft=draft_in(where), **form)
 
 
 def every_page(person: Person) -> Iterator[tuple[str, str]]:
@@ -103,28 +112,46 @@ def every_page(person: Person) -> Iterator[tuple[str, str]]:
         ahead += [link.replace("&amp;", "&") for link in LINK.findall(page)]
 
 
-def test_no_credential_is_found_anywhere(team: Any, person: Person, command_lines: set[bytes]) -> None:
-    markers = {
-        name: f"marker-{name}-{secrets.token_hex(12)}" for name in ("key", "phrase", "word", "typo", "breaks", "new")
-    }
-    attach(person, "with-key", private_key=markers["key"], passphrase=markers["phrase"])
-    password = {"authentication": "password", "password": markers["word"], "understood": "on"}
-    page = attach(person, "with-word", **password)
-    assert page.endswith("/targets/with-word/")
-    wrong = {"token": secrets.token_hex(16), "name": "9-wrong-", "private_key": markers["typo"]}
+@pytest.fixture
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sshd, str]]:
+    """Give a machine behind a real sshd, and the marked password of its user."""
+    folder, word = tmp_path_factory.mktemp("sshd"), marker("far-word")
+    for above in (folder, *folder.parents[:2]):
+        above.chmod(0o755)  # sshd reads what it authorizes as the user who signs in
+    with scratch_user(password=word) as name:
+        server = Sshd(folder, name, PasswordAuthentication="yes").start()
+        yield server, word
+        server.stop()
+
+
+def marker(name: str) -> str:
+    return f"marker-{name}-{secrets.token_hex(12)}"
+
+
+def test_no_credential_is_found_anywhere(
+    team: Team, person: Person, far: tuple[Sshd, str], command_lines: set[bytes]
+) -> None:
+    markers = {name: marker(name) for name in ("key", "phrase", "word", "typo", "breaks", "new")}
+    key = {"authentication": "key", "private_key": markers["key"], "passphrase": markers["phrase"]}
+    attach(person, "Tiny", name="with-key", address="key.example", **key)
+    password = {"authentication": "password", "understood": "on"}
+    attach(person, "Tiny", name="with-word", address="word.example", password=markers["word"], **password)
     with pytest.raises(OSError, match="422"):
-        person.post(ATTACH, action="check", address="x", authentication="key", **wrong)
-    broken = {"token": secrets.token_hex(16), "name": "it-breaks", "private_key": markers["breaks"]}
-    where = person.post(ATTACH, action="check", address="breaks", authentication="key", **broken)
-    draft = where.partition("draft=")[2].partition("#")[0]
-    shown = until(lambda: re.search(r'name="sha256" value="([^"]+)"', person.get(where)))
-    person.post(ATTACH, action="trust", draft=draft, sha256=shown[1])
-    until(lambda: "The studio failed here" in person.get(where))
-    edit = "/w/default/compute/targets/with-key/connection/"
-    form = {"token": secrets.token_hex(16), "address": "with-key.example", "authentication": "key"}
-    where = person.post(edit, action="check", private_key=markers["new"], **form)
-    until(lambda: 'value="attach"' in person.get(where))
+        looked_at(person, f"{ATTACH}Tiny/", **key | {"name": "9-", "address": "x", "private_key": markers["typo"]})
+    broken = key | {"name": "it-breaks", "address": "breaks", "private_key": markers["breaks"]}
+    assert "The studio failed here" in person.get(looked_at(person, f"{ATTACH}Tiny/", **broken))
+    edit = {"token": secrets.token_hex(16), "address": "key.example", "authentication": "key"}
+    edited = person.post("/w/default/compute/targets/with-key/connection/", private_key=markers["new"], **edit)
+    until(lambda: 'value="attach"' in person.get(edited))
     person.post("/w/default/compute/targets/with-word/look/")
+
+    sshd, markers["far-word"] = far
+    team.ask(ALLOW)
+    machine = {"address": "127.0.0.1", "ssh_port": str(sshd.port), "username": sshd.username, "environment": "system"}
+    machine |= {"name": "far", "python": "python3", "password": markers["far-word"]}
+    attach(person, "VirtualMachine", **machine, **password)
+    run = person.submit("far", "import os\nprint(sorted(os.environ))\n")
+    until(lambda: "Completed" in person.get(f"{run}header/"))
 
     pages = dict(every_page(person))
     assert len(pages) > 20
@@ -135,7 +162,10 @@ def test_no_credential_is_found_anywhere(team: Any, person: Person, command_line
     ).stdout  # fmt: skip
     assert b"sealed:2:" in dump
     places = {f"page {path}": page.encode() for path, page in pages.items()} | {"database": dump}
-    places |= {f"file {f}": f.read_bytes() for f in team.folder.rglob("*") if f.is_file()}
+    home = Path(f"~{sshd.username}").expanduser()
+    files = [f for folder in (team.folder, home, sshd.folder) for f in folder.rglob("*") if f.is_file()]
+    assert any(f.is_relative_to(home) for f in files)
+    places |= {f"file {f}": f.read_bytes() for f in files}
     assert any("appendonly" in place for place in places)  # all that went through the broker
     assert b"compute.examining.examine" in b"".join(text for place, text in places.items() if "appendonly" in place)
     places["command lines"] = b"\n".join(command_lines)
@@ -147,6 +177,18 @@ def test_no_credential_is_found_anywhere(team: Any, person: Person, command_line
         if any(form in text for form in forms_of(marker))
     ]
     assert not found
+
+
+def test_keys_are_rotated_while_the_studio_runs(team: Team, person: Person) -> None:
+    old = team.environ()["SEAL_KEYS"]
+    attach(person, "Tiny", name="sealed", address="sealed.example", authentication="key", private_key="one of many")
+    said = team.manage("rotate_keys", SEAL_KEYS=f"a new one that is long enough,{old}")
+    assert re.search(r"compute targets: (\d+) of \1 rows", said)
+    assert "no older one is needed any more" in said
+    opens = "ComputeTarget.objects.get(name='sealed').secret('private_key') == 'one of many'"
+    code = f"from compute.models import *; print({opens})"
+    assert "True" in team.manage("shell", "--verbosity=0", "-c", code, SEAL_KEYS="a new one that is long enough")
+    team.manage("rotate_keys", check=False, SEAL_KEYS="a third one, which opens nothing")
 
 
 def test_the_search_finds_what_is_there() -> None:
