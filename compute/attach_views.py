@@ -159,6 +159,7 @@ class _Page:
             "form": form,
             "groups": _groups(form),
             "needs": driver.needs if issubclass(driver, Attaches) else (),
+            "notice": driver.notice if issubclass(driver, Attaches) else "",
             "takes_keys": "private_key" in form.fields,
             "token": self.request.POST.get("token") or str(uuid4()),
         }

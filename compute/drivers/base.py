@@ -134,6 +134,7 @@ class Attaches(ABC):
     leaves in `outputs` and `logs` there is brought back to the same folders here.
     """
 
+    notice: "ClassVar[StrOrPromise]" = ""  # what has to be said of this kind before anything else
     needs: ClassVar[tuple[Need, ...]] = ()  # beside the form
     run_form: ClassVar[type[Form] | None] = None  # what one run may say to this kind; kept as spec["options"]
 

@@ -10,7 +10,7 @@ from compute import attaching, host_keys
 from compute.models import ComputeTarget, Examination
 from studio.people.permissions import Role
 from tests.compute.clusters import make_job
-from tests.compute.tiny import KEY, OTHER_KEY, looked_at, make_attached
+from tests.compute.tiny import KEY, OTHER_KEY, TinyDriver, looked_at, make_attached
 
 pytestmark = pytest.mark.usefixtures("with_tiny")
 ATTACH = "/w/vision-team/compute/attach/Tiny/"
@@ -231,3 +231,9 @@ def test_who_attached_it_and_the_owners_are_told_of_a_changed_host_key(page, wor
     part = as_user(ana).get("/w/vision-team/?part=blocked", headers={"HX-Request": "true"})
     assert told in text(part)
     assert "<html" not in text(part)
+
+
+def test_what_has_to_be_said_of_a_kind_is_said_first(browser, monkeypatch):
+    monkeypatch.setattr(TinyDriver, "notice", "Its maker has retired it.")
+    said = text(browser.get(ATTACH))
+    assert said.index("Its maker has retired it.") < said.index("<form", said.index("<h1"))
