@@ -126,7 +126,9 @@ def trust(draft: Examination, sha256: str) -> None:
     key = asked_key(draft)
     if key is None or key.get("sha256") != sha256:
         raise host_keys.another_than_shown()
-    draft.config = draft.config | {PINNED: key}
+    config = draft.config | {PINNED: key}
+    refuse_twice(draft.workspace, draft.kind, config, but=draft.target)
+    draft.config = config
     draft.save(update_fields=["config"])
     look(draft)
 
@@ -299,13 +301,22 @@ def attaches(kind: str) -> type[Attaches]:
 
 def refuse_twice(workspace: Workspace, kind: str, config: dict[str, Any], *, but: ComputeTarget | None = None) -> None:
     """Raise NotAllowedNow when the same machine or service is attached to the workspace already."""
-    address_of = attaches(kind).address_of
-    address = address_of(config)
+    driver = attaches(kind)
+    address = driver.address_of(config)
+    key = config.get(PINNED, {}).get("sha256") if driver.host_key_tells else None
     for other in ComputeTarget.objects.existing().filter(workspace=workspace, kind=kind):
-        if (but is None or other.pk != but.pk) and address_of(other.config) == address:
+        if but is not None and other.pk == but.pk:
+            continue
+        if driver.address_of(other.config) == address:
             raise NotAllowedNow(
                 _("%(address)s is attached already, as %(name)s.") % {"address": address, "name": other.name},
                 _("Use that target, or detach it first: one machine attached twice gets in its own way."),
+            )
+        if key and other.config.get(PINNED, {}).get("sha256") == key:
+            raise NotAllowedNow(
+                _("%(address)s shows the host key of %(name)s, which is attached already: it is the same machine.")
+                % {"address": address, "name": other.name},
+                _("Use that target. If this is a copy of that machine, give it keys of its own: ssh-keygen -A"),
             )
 
 

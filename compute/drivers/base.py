@@ -136,6 +136,7 @@ class Attaches(ABC):
 
     notice: "ClassVar[StrOrPromise]" = ""  # what has to be said of this kind before anything else
     needs: ClassVar[tuple[Need, ...]] = ()  # beside the form
+    host_key_tells: ClassVar[bool] = False  # the same host key is the same machine, whatever its address
     run_form: ClassVar[type[Form] | None] = None  # what one run may say to this kind; kept as spec["options"]
 
     @classmethod

@@ -25,6 +25,8 @@ FULL = 28  # ENOSPC
 class OverSsh(Driver, Attaches, Executes, Streams):
     """A machine that a user signs in to. Kinds say what is run there, in `command`."""
 
+    host_key_tells = True
+
     def account(self) -> Account:
         """Return where to sign in, and with what."""
         target, config = self.target, self.config

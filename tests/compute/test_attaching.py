@@ -267,3 +267,11 @@ def test_of_many_looks_the_newest_are_kept(workspace, ana, monkeypatch):
     newest = list(target.examinations.values_list("pk", flat=True)[:3])
     examining.sweep()
     assert list(target.examinations.values_list("pk", flat=True)) == newest
+
+
+def test_the_same_host_key_is_the_same_machine_whatever_its_address(draft, workspace, ana, monkeypatch):
+    make_attached(workspace, ana, "first", "192.0.2.7")
+    monkeypatch.setattr(TinyDriver, "host_key_tells", True)
+    with pytest.raises(NotAllowedNow, match="the host key of first"):
+        attaching.trust(looked_at(draft), KEY["sha256"])
+    assert "host_key" not in Examination.objects.get(pk=draft.pk).config
