@@ -57,7 +57,7 @@ def walls(paths: Iterable[str], hidden: Iterable[str], user: int) -> dict[str, l
             if wall in closed or not _is_open(wall, user):
                 found.setdefault(wall, []).append(path)
                 break
-    for wall in closed:
+    for wall in sorted(closed):  # the outer one first: what lies in it is gone with it
         if not any(wall == other or wall.startswith(f"{other}/") for other in found) and os.path.isdir(wall):  # noqa: PTH112
             found[wall] = []
     return found

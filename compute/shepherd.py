@@ -632,6 +632,7 @@ class Shepherd:
                 self.rest(0.01)
         # What is too much goes on growing while a program cleans up, and it is the machine's: there is no grace.
         self.end_tree(0.0 if reason in {"memory", "processes", "disk"} else self.spec.get("grace_seconds", 10.0))
+        self.keep_log_short()
         self.mark()
         self.write_exit(reason, detail, ended if reason == "exited" else time.time())
 
