@@ -27,8 +27,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from compute import builder, isolation, logs
-from compute.drivers.base import Phase
-from compute.models import Environment, EnvironmentState, Job
+from compute.drivers.base import Attaches, Phase
+from compute.models import ComputeTarget, Environment, EnvironmentState, Job
 from compute.processes import Confinement, ProcessSpec, look, start
 from compute.requirements import conda_asks, conda_tool, requirements_of
 from compute.states import EndReason
@@ -90,10 +90,24 @@ def definition_of(kind: str, text: str) -> dict[str, Any]:
     raise StudioError(_("There is no kind of environment “%(kind)s”.") % {"kind": kind[:40]})
 
 
-def check_text(kind: str, text: str) -> None:
-    """Raise StudioError for requirements or a conda file that no machine could make an environment of."""
-    if kind != "interpreter":
-        definition_of(kind, text)
+def definition_for(target: ComputeTarget, kind: str, text: str) -> dict[str, Any]:
+    """Return what a run on `target` has around it: see `definition_of`, for the studio's own machines.
+
+    What another machine makes of it is known there; here is refused what its kind has no use for, and text that no
+    machine could make an environment of.
+    """
+    driver = target.driver
+    if not isinstance(driver, Attaches):
+        return definition_of(kind, text)
+    if kind == "interpreter":
+        if text.startswith("-") or not text.isprintable():
+            raise StudioError(_("“%(path)s” is no Python.") % {"path": text[:200]}, _("Write its path, or its name."))
+        return {"kind": kind, "python": text}
+    if kind not in driver.environments:
+        raise CannotEverRun(
+            _("%(kind)s cannot make such an environment.") % {"kind": driver.label}, _("Choose an existing Python.")
+        )
+    return definition_of(kind, text)
 
 
 def host_python() -> str:

@@ -306,16 +306,10 @@ def _last_number(run: Run) -> int:
 
 
 def _definition(target: ComputeTarget, config: RunConfiguration) -> dict[str, Any]:
-    """Return what is built on this machine for the run: nothing, where it runs on another."""
-    if isinstance(target.driver, Attaches):
-        environments.check_text(config.environment.kind, _definition_text(config))
-        return {"python": config.environment.interpreter}
-    return environments.definition_of(config.environment.kind, _definition_text(config))
-
-
-def _definition_text(config: RunConfiguration) -> str:
-    environment = config.environment
-    return environment.interpreter if environment.kind == "interpreter" else environment.text
+    asked = config.environment
+    return environments.definition_for(
+        target, asked.kind, asked.interpreter if asked.kind == "interpreter" else asked.text
+    )
 
 
 def _experiment(workspace: Workspace, name: str, by: User) -> Experiment:

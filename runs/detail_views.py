@@ -12,14 +12,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from compute.drivers import driver_class
 from compute.models import Job, Node
 from compute.states import EndReason, JobState
 from runs import actions, files, outputs, snapshots
 from runs.configuration import RunConfiguration
 from runs.document import run_document
-from runs.forms import LONGEST_DESCRIPTION, pairs_of, span_of, tags_of
+from runs.forms import LONGEST_DESCRIPTION, options_form, pairs_of, span_of, tags_of
 from runs.listing import PAGE, with_what_a_row_shows
 from runs.models import Attempt, Run
 from runs.states import MOVES, RunStatus
@@ -201,6 +203,7 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
         "can_be_canceled": RunStatus.CANCEL_REQUESTED in MOVES[run.state],
         "can_be_resubmitted": run.target is not None and run.target.takes_runs and run.snapshot_id is not None,
         "git": _git(run.properties),
+        "service": _service(run, last),
         "callout": _callout(run),
     }
 
@@ -264,10 +267,40 @@ def _side(attempts: list[Attempt]) -> dict[str, Any]:
     return {"node": Node.objects.filter(node_id=last.placed_on[0]).first()}
 
 
+SERVICE_FACTS = {
+    "application": gettext_lazy("Application"),
+    "cluster": gettext_lazy("Cluster"),
+    "job": gettext_lazy("Job"),
+    "pool": gettext_lazy("Pool"),
+    "run": gettext_lazy("Run"),
+    "state": gettext_lazy("State there"),
+}
+
+
+def _service(run: Run, job: Job | None) -> dict[str, Any] | None:
+    """Return what the service that runs the job says of it, with a link to its own page where that is safe."""
+    if job is None or not job.facts or run.target is None:
+        return None
+    page = str(job.facts.get("page") or "")
+    return {
+        "label": driver_class(run.target.kind).label,
+        "page": page if page.startswith(("https://", "http://")) else "",
+        "facts": [(label, job.facts[key]) for key, label in SERVICE_FACTS.items() if job.facts.get(key)],
+    }
+
+
+def _options(run: Run, config: RunConfiguration) -> list[tuple[str, Any]]:
+    """Return what the run says to its target's kind, by the names that the form gives."""
+    form = options_form(run.target.kind) if run.target else None
+    names = {name: field.label or name for name, field in form.fields.items()} if form else {}
+    return [(str(names.get(name, name)), value) for name, value in config.options.items() if value not in ("", None)]
+
+
 def _details(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
     config = RunConfiguration.from_json(run.config)
     return {
         "config": config,
+        "options": _options(run, config),
         "max_duration": span_of(config.max_seconds),
         "tag_rows": list(run.tags.items()),
         "typed_description": run.description,

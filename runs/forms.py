@@ -6,12 +6,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import environments
 from compute.actions import cannot_ever_run
+from compute.drivers import driver_class
+from compute.drivers.base import Attaches, RunForm
 from compute.models import ComputeTarget
 from runs.configuration import DEFAULT_MAX_SECONDS, DEFAULT_RESTARTS, EnvironmentSpec, RunConfiguration
 from runs.models import Run, valid_experiment_name
@@ -118,6 +120,14 @@ def variables_of(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return variables
 
 
+def options_form(kind: str, data: Any = None, **more: Any) -> RunForm | None:
+    """Return what the target's kind asks of a run beside the rest, as a form of its own; None where it asks nothing."""
+    driver = driver_class(kind)
+    if not issubclass(driver, Attaches) or driver.run_form is None:
+        return None
+    return driver.run_form(data, prefix=f"options-{kind}", use_required_attribute=False, **more)
+
+
 class SubmitForm(forms.Form):
     """Everything about a run but its files."""
 
@@ -168,7 +178,7 @@ class SubmitForm(forms.Form):
         required=False,
         max_length=1000,
         label=gettext_lazy("Interpreter"),
-        help_text=gettext_lazy("A path or a name. Empty: the Python from which the studio was made."),
+        help_text=gettext_lazy("A path or a name on the target. Empty: the target’s own Python."),
     )
     pip_text = forms.CharField(required=False, strip=False, max_length=100_000, label=gettext_lazy("Requirements"))
     conda_text = forms.CharField(required=False, strip=False, max_length=100_000, label=gettext_lazy("conda file"))
@@ -189,6 +199,7 @@ class SubmitForm(forms.Form):
     def __init__(self, data: Any = None, *, workspace: Workspace, like: Run | None = None, **more: Any) -> None:
         self.workspace, self.like = workspace, like
         self.chosen: ComputeTarget | None = None
+        self.options: RunForm | None = None  # of the chosen target's kind, once the form was looked at
         self.tag_rows = pairs_of(data, "tag")
         self.variable_rows = pairs_of(data, "variable")
         super().__init__(data, **more)
@@ -247,11 +258,12 @@ class SubmitForm(forms.Form):
         if kind == "conda" and not str(cleaned.get("conda_text", "")).strip():
             self.add_error("conda_text", _("Paste the environment file, or choose an existing Python."))
         field = {"interpreter": "interpreter", "pip": "pip_text", "conda": "conda_text"}.get(str(kind), "")
-        if field in cleaned:
+        if field in cleaned and self.chosen is not None:
             try:
-                environments.definition_of(str(kind), str(cleaned[field]))
+                environments.definition_for(self.chosen, str(kind), str(cleaned[field]))
             except StudioError as exc:
                 self.add_error(field, f"{exc.message} {exc.hint}".strip())
+        self._clean_options(cleaned)
         for name, read in (("tags", tags_of), ("variables", variables_of)):
             rows = self.tag_rows if name == "tags" else self.variable_rows
             try:
@@ -266,6 +278,18 @@ class SubmitForm(forms.Form):
         if cleaned.get("source") == "paste" and not str(cleaned.get("code", "")).strip():
             self.add_error("code", _("Paste the script, or choose files."))
         return cleaned
+
+    def _clean_options(self, cleaned: dict[str, Any]) -> None:
+        """Read what the chosen target's kind asks for; its errors are errors of this form too, by their own fields."""
+        self.options = options_form(self.chosen.kind, self.data) if self.chosen is not None else None
+        if self.options is None:
+            return
+        for name, said in self.options.errors.items():
+            place = None if name == NON_FIELD_ERRORS else self.options.add_prefix(name)
+            if place:
+                self.fields[place] = forms.Field(required=False)
+            self.add_error(place, ValidationError([error.message for error in said.as_data()]))
+        cleaned["options"] = self.options.cleaned_data
 
     def configuration(self, script: str) -> RunConfiguration:
         """Return the run configuration of a valid form, for the script that was found in the files."""
@@ -284,6 +308,7 @@ class SubmitForm(forms.Form):
             node_count=said["node_count"],
             max_seconds=said["max_duration"],
             restarts=said["restarts"],
+            options=said.get("options", {}),
         )
 
 
@@ -310,10 +335,10 @@ def initial_like(run: Run, *, with_values: bool) -> dict[str, Any]:
     }
 
 
-def likeliest_script(paths: list[str]) -> str:
+def likeliest_script(paths: list[str], suffix: str = ".py") -> str:
     """Return the script that people most likely mean: train.py, main.py, or the only one; else nothing."""
-    scripts = [path for path in paths if path.endswith(".py")]
-    for name in ("train.py", "main.py"):
+    scripts = [path for path in paths if path.endswith(suffix)]
+    for name in (f"train{suffix}", f"main{suffix}"):
         if name in scripts:
             return name
         inside = [path for path in scripts if path.endswith(f"/{name}")]

@@ -12,16 +12,15 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute import environments
 from compute.actions import cannot_ever_run
 from compute.drivers import driver_class, kinds_with
-from compute.drivers.base import Executes, Queues
+from compute.drivers.base import Attaches, Driver, Executes, Queues
 from compute.models import ComputeTarget, Job
 from compute.states import JobState
 from runs import actions, snapshots, uploads
 from runs.configuration import DEFAULT_MAX_SECONDS
 from runs.detail_views import run_of
-from runs.forms import SubmitForm, initial_like, likeliest_script, span_of
+from runs.forms import SubmitForm, initial_like, likeliest_script, options_form, span_of
 from runs.models import Experiment, Run, Snapshot
 from runs.streams import streams_of
 from studio.errors import NotThere, StudioError, TooLarge
@@ -172,12 +171,14 @@ def _script(form: SubmitForm, snapshot: Snapshot) -> str:
     asked = str(form.cleaned_data["script"]).strip().removeprefix("./")
     if form.cleaned_data["source"] == "paste":
         return str(paths[0])
-    script = asked or likeliest_script(paths)
-    scripts = [path for path in paths if path.endswith(".py")]
+    driver: Driver | None = form.chosen.driver if form.chosen else None
+    suffix = driver.script_suffix if isinstance(driver, Attaches) else ".py"
+    script = asked or likeliest_script(paths, suffix)
+    scripts = [path for path in paths if path.endswith(suffix)]
     hint = (
         _("There are: %(names)s.") % {"names": ", ".join(scripts[:8]) + (" …" if len(scripts) > 8 else "")}
         if scripts
-        else _("None of the files ends in .py.")
+        else _("None of the files ends in %(suffix)s.") % {"suffix": suffix}
     )
     if not script:
         raise StudioError(_("Say which script is run."), hint)
@@ -246,18 +247,32 @@ def _context(request: StudioRequest, form: SubmitForm) -> dict[str, Any]:
         "form": form,
         "choices": choices,
         "picked": picked,
+        "picked_kind": next((choice["target"].kind for choice in choices if choice["target"].name == picked), ""),
         "source": form["source"].value() or "upload",
         "environment": form["environment"].value() or "interpreter",
         "like": like,
         "like_files": [entry["path"] for entry in like.snapshot.manifest] if like and like.snapshot else [],
         "experiments": experiments.values_list("name", flat=True)[:200],
-        "default_interpreter": environments.host_python(),
+        "options": _options(form, {choice["target"].kind: choice["kind"] for choice in choices}),
         "default_duration": span_of(DEFAULT_MAX_SECONDS),
         "most_bytes": settings.SNAPSHOT_MAX_BYTES,
         "most_said": f"{settings.SNAPSHOT_MAX_BYTES // 2**20} MB",
         "most_files": settings.SNAPSHOT_MAX_FILES,
         "token": form["token"].value() or uuid4(),
     }
+
+
+def _options(form: SubmitForm, kinds: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what each of the kinds asks of a run, to be shown while a target of that kind is chosen."""
+    like, parts = form.like, []
+    for kind, label in kinds.items():
+        initial = like.config.get("options", {}) if like and like.target and like.target.kind == kind else {}
+        typed = form.options if form.options is not None and form.chosen and form.chosen.kind == kind else None
+        if (own := typed or options_form(kind, initial=initial)) is not None:
+            depends = {name: (own.add_prefix(on), value) for name, (on, value) in own.shown_with.items()}
+            fields = [{"bound": own[name], "depends": depends.get(name)} for name in own.fields]
+            parts.append({"kind": kind, "label": label, "fields": fields})
+    return parts
 
 
 def _wants_json(request: StudioRequest) -> bool:

@@ -90,6 +90,12 @@ class Need:
     command: str = ""
 
 
+class RunForm(Form):
+    """What one run may say to a kind. What is cleaned is JSON, and is kept with the run."""
+
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {}  # field → (another field, its value that makes it of use)
+
+
 class Driver(ABC):
     """One kind of compute target, bound to one target of that kind.
 
@@ -137,7 +143,9 @@ class Attaches(ABC):
     notice: "ClassVar[StrOrPromise]" = ""  # what has to be said of this kind before anything else
     needs: ClassVar[tuple[Need, ...]] = ()  # beside the form
     host_key_tells: ClassVar[bool] = False  # the same host key is the same machine, whatever its address
-    run_form: ClassVar[type[Form] | None] = None  # what one run may say to this kind; kept as spec["options"]
+    run_form: ClassVar[type[RunForm] | None] = None  # what one run may say to this kind; kept as spec["options"]
+    environments: ClassVar[frozenset[str]] = frozenset({"interpreter", "pip", "conda"})  # what can be asked for
+    script_suffix: ClassVar[str] = ".py"  # of what is run there
 
     @classmethod
     @abstractmethod

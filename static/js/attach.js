@@ -1,13 +1,9 @@
-// The form that attaches: [data-with="field" data-with-value="x"] is shown while that field has that value, and a
-// private key may come from a file, which is read here and put into its field.
-const form = document.querySelector("[data-attach]");
+// The form that attaches shows what belongs to each choice, and a private key may come from a file, which is read here
+// and put into its field.
+import { showWith } from "./with.js";
 
-function show() {
-  for (const part of form.querySelectorAll("[data-with]")) {
-    const chosen = form.elements[part.dataset.with];
-    if (chosen) part.hidden = chosen.value !== part.dataset.withValue;
-  }
-}
+const form = document.querySelector("[data-attach]");
+const show = () => showWith(form);
 
 form.addEventListener("change", show);
 addEventListener("pageshow", show);

@@ -4,6 +4,7 @@ import { go } from "./go.js";
 import { openAhead } from "./log/socket.js";
 import { Refused, Unreadable, canHash, sendFiles } from "./send.js";
 import { chosenFiles, offer, size } from "./upload.js";
+import { showWith } from "./with.js";
 
 function choose(form) {
   for (const name of ["source", "environment"]) {
@@ -16,8 +17,10 @@ function choose(form) {
     if (now === "same" && like) offer(form, [...like.content.querySelectorAll("option")].map((option) => option.value));
   }
   const nodes = form.querySelector("[name=node_count]");
-  const most = form.querySelector("[name=target]:checked")?.dataset.mostNodes;
-  if (nodes && most) nodes.max = Math.max(1, Number(most));
+  const target = form.querySelector("[name=target]:checked");
+  if (nodes && target) nodes.max = Math.max(1, Number(target.dataset.mostNodes));
+  for (const part of form.querySelectorAll("[data-options]")) part.hidden = part.dataset.options !== target?.dataset.kind;
+  showWith(form);
 }
 
 function problems(form, text, details = []) {
@@ -34,9 +37,9 @@ function problems(form, text, details = []) {
 function showErrors(form, errors) {
   for (const field of form.querySelectorAll("[data-field]")) {
     const said = errors[field.dataset.field] ?? [];
-    field.classList.toggle("invalid", said.length > 0);
+    (field.querySelector(".field") ?? field).classList.toggle("invalid", said.length > 0);
     field.querySelector("[data-errors]")?.replaceChildren(...said.map(({ message }) => Object.assign(document.createElement("li"), { textContent: message })));
-    for (const input of field.querySelectorAll("input:not([type=radio], [type=file]), textarea")) {
+    for (const input of field.querySelectorAll("input:not([type=radio], [type=file]), select, textarea")) {
       if (said.length) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }

@@ -22,6 +22,7 @@ from compute.drivers.base import (
     JobReport,
     Need,
     Phase,
+    RunForm,
     TargetReport,
 )
 from compute.examining import examine
@@ -41,6 +42,10 @@ ENGLISH = {
     "Its address",
     "SSH key",
     "Tiny machine",
+    "Runs in",
+    "At once",
+    "A queue",
+    "Queue",
 }
 KEY = {"type": "ssh-ed25519", "key": "AAAA", "sha256": "SHA256:abcdefgh"}
 OTHER_KEY = {"type": "ssh-ed25519", "key": "BBBB", "sha256": "SHA256:zyxwvuts"}
@@ -78,11 +83,26 @@ class TinyForm(AttachForm):
         return frozenset({"password"} if uses_key else {"private_key", "passphrase"})
 
 
+class TinyRunForm(RunForm):
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {"queue_name": ("where", "queue")}
+
+    where = forms.ChoiceField(label="Runs in", choices=[("now", "At once"), ("queue", "A queue")], initial="now")
+    queue_name = forms.CharField(label="Queue", required=False, max_length=40)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("where") == "queue" and not cleaned.get("queue_name"):
+            self.add_error("queue_name", "Name the queue.")
+        return cleaned
+
+
 class TinyDriver(Driver, Attaches, Executes):
     """Finds what the address says: "slow disk", "not ubuntu", "other key"; what it signs in with is kept in `seen`."""
 
     label = "Tiny machine"
     form = TinyForm
+    run_form = TinyRunForm
+    environments = frozenset({"interpreter", "pip"})
     needs = (
         Need("Its address", "As the machine itself says.", "hostname -f"),
         Need("A user", "One that may sign in over SSH."),

@@ -1,12 +1,13 @@
 """What every kind of compute target promises. A new kind adds its line to SAMPLES."""
 
+import json
 from typing import Any
 
 import pytest
 from django.forms import BaseForm
 
 from compute.drivers import DRIVERS, driver_class
-from compute.drivers.base import ABILITIES, Driver, Executes, Queues
+from compute.drivers.base import ABILITIES, Attaches, Driver, Executes, Queues
 from compute.forms import TargetForm
 from compute.models import ComputeTarget
 from compute.states import ProvisioningState
@@ -57,6 +58,17 @@ def test_its_verbs_follow_from_its_abilities(target: ComputeTarget) -> None:
 
 def test_it_can_be_asked_how_it_is(target: ComputeTarget) -> None:
     assert target.driver.refresh().state in ProvisioningState
+
+
+def test_what_a_run_may_say_to_it_is_json(target: ComputeTarget) -> None:
+    driver = target.driver
+    if not isinstance(driver, Attaches) or driver.run_form is None:
+        return
+    form = driver.run_form({name: str(field.initial or "") for name, field in driver.run_form.base_fields.items()})
+    form.is_valid()
+    json.dumps(form.cleaned_data)
+    assert form.shown_with.keys() <= form.fields.keys()
+    assert {on for on, _value in form.shown_with.values()} <= form.fields.keys()
 
 
 def test_every_kind_runs_jobs_and_a_cluster_queues_them() -> None:
