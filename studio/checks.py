@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> int:
             environ["STUDIO_CHROMIUM"] = chromium()
         if "integration" not in left_out:
             environ["STUDIO_POSTGRESQL"] = postgresql()
+            java()
         if not {"integration", "browser"} <= left_out:
             openssh()
     except CannotTest as problem:
@@ -200,6 +201,18 @@ def openssh() -> None:
             "The integration and browser tests need OpenSSH's server, which is not here. Install the package "
             "“openssh-server” (on Debian: apt-get install openssh-server), or use --without integration "
             "--without browser."
+        )
+
+
+def java() -> None:
+    """Have the Java at hand that Spark runs on, installed where we may. Raises CannotTest."""
+    if not shutil.which("java") and os.geteuid() == 0 and shutil.which("apt-get"):
+        _apt("openjdk-17-jre-headless")
+    if not shutil.which("java"):
+        raise CannotTest(
+            "The integration tests need Java for Spark, and there is none. Install the package "
+            "“openjdk-17-jre-headless” (on Debian: apt-get install openjdk-17-jre-headless), or use "
+            "--without integration."
         )
 
 

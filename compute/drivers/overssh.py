@@ -3,15 +3,17 @@
 import hashlib
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from compute import host_keys, launch, logs, processes, remote
-from compute.drivers.base import Attaches, Driver, Executes, Handle, JobReport, Phase, Streams, TargetReport
+from compute.drivers import ssh_checks
+from compute.drivers.base import Attaches, Check, Driver, Executes, Handle, JobReport, Phase, Streams, TargetReport
 from compute.models import Job
 from compute.ssh import Account
 from compute.states import EndReason, ProvisioningState
@@ -22,10 +24,22 @@ NO_ENVIRONMENT = 78  # exit code of a start that could not make its environment
 FULL = 28  # ENOSPC
 
 
+Questions = dict[str, Callable[["OverSsh", remote.Link], Check]]  # of the doctor, key → what finds it out
+
+
 class OverSsh(Driver, Attaches, Executes, Streams):
     """A machine that a user signs in to. Kinds say what is run there, in `command`."""
 
     host_key_tells = True
+    questions: ClassVar[Questions] = {}  # once signed in, in this order
+    least_grace: ClassVar[float] = 0.0  # seconds between TERM and KILL that its jobs need
+
+    @classmethod
+    def address_of(cls, config: dict[str, Any]) -> str:
+        return f"{config.get('address', '')}:{config.get('ssh_port', 22)}"
+
+    def checks(self) -> Iterator[Check]:
+        return ssh_checks.checks(self)
 
     def account(self) -> Account:
         """Return where to sign in, and with what."""
@@ -116,9 +130,14 @@ class OverSsh(Driver, Attaches, Executes, Streams):
                 yield JobReport(Phase.RUNNING, output=piece)
                 at += len(piece)
             remote.fetch(link, folder, Path(settings.JOB_DIR) / folder / "rank-0")
+            known_there = self.facts_of(link, folder)
         except OSError as exc:
             raise self._problem(exc) from exc
-        yield self._report(facts, handle)
+        yield replace(self._report(facts, handle), facts=known_there)
+
+    def facts_of(self, link: remote.Link, folder: str) -> dict[str, Any]:
+        """Return what is known of a job beyond its processes, for its run's page."""
+        return {}
 
     def cancel(self, handle: Handle, because: EndReason) -> None:
         known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
@@ -130,26 +149,31 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             logs.path(launch.log_key(job))
             link.follow(name, remote.Follower(launch.log_key(job), job.handle["far"], call))
 
-    def _spec(self, job: Job, link: remote.Link, argv: list[str]) -> dict[str, Any]:
-        """Return what the shepherd there is told, in the words of `processes.ProcessSpec`."""
+    def variables(self, job: Job, link: remote.Link) -> dict[str, Any]:
+        """Return the environment variables of a job there, the studio's own over those that were asked for."""
         top = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}"
-        variables = launch.known_to_a_run(job) | {
+        own = {
             "PATH": link.facts["path"],
             "HOME": link.facts["home"],
             "USER": self.config["username"],
             "TMPDIR": f"{top}/tmp",  # noqa: S108 - a folder of the run's own
             "MASTER_ADDR": "127.0.0.1",
         }
+        return dict(job.spec["variables"]) | launch.known_to_a_run(job) | own
+
+    def _spec(self, job: Job, link: remote.Link, argv: list[str]) -> dict[str, Any]:
+        """Return what the shepherd there is told, in the words of `processes.ProcessSpec`."""
+        top = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}"
         return {
             "argv": argv,
             "cwd": f"{top}/rank-0",
-            "env": {name: str(value) for name, value in (job.spec["variables"] | variables).items()},
+            "env": {name: str(value) for name, value in self.variables(job, link).items()},
             "log": f"{top}/log",
             "tag": f"{job.run_id}.{job.attempt}",
             "cpus": [],
             "memory_bytes": None,
             "max_seconds": job.max_seconds,
-            "grace_seconds": settings.GRACE_SECONDS,
+            "grace_seconds": max(settings.GRACE_SECONDS, self.least_grace),
             "nice": 0,
         }
 

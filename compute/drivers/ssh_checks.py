@@ -31,9 +31,12 @@ TITLES = {
     "conda": gettext_lazy("conda"),
     "docker": gettext_lazy("Docker"),
     "gpu": gettext_lazy("GPU and driver"),
+    "spark": gettext_lazy("Spark"),
+    "yarn": gettext_lazy("YARN"),
     "outside": gettext_lazy("Packages can be fetched"),
 }
-NEEDED = {"name", "port", "host_key", "sign_in", "python", "system", "disk"}
+BEFORE = ("name", "port", "host_key", "sign_in")
+NEEDED = {"name", "port", "host_key", "sign_in", "python", "system", "disk", "spark"}
 OK, WARN, BAD, ASK, SKIPPED = CheckState.OK, CheckState.WARN, CheckState.BAD, CheckState.ASK, CheckState.SKIPPED
 
 
@@ -48,28 +51,37 @@ def failed(key: str, exc: StudioError) -> Check:
 
 def checks(driver: "OverSsh") -> Iterator[Check]:
     """Look at name, port, host key and sign-in, then at the machine; what cannot be asked any more is skipped."""
-    done: set[str] = set()
+    ahead = [*BEFORE, *driver.questions]
+
+    def skipped() -> Iterator[Check]:
+        return (found(key, SKIPPED) for key in ahead)
+
     for check in _up_to_sign_in(driver):
-        done.add(check.key)
+        ahead.remove(check.key)
         yield check
         if check.state in {BAD, ASK}:
-            yield from (found(key, SKIPPED) for key in TITLES if key not in done)
+            yield from skipped()
             return
+    ahead.remove("sign_in")
     try:
         link = remote.begin(driver.account())
     except (CredentialsRejected, HostKeyChanged) as exc:
         yield failed("sign_in", exc)
-        yield from (found(key, SKIPPED) for key in TITLES if key not in done | {"sign_in"})
+        yield from skipped()
         return
     except StudioError as exc:
+        ahead.remove("python")
         yield found("sign_in", OK, _("signed in as %(name)s") % {"name": driver.config["username"]})
         yield failed("python", exc)
-        yield from (found(key, SKIPPED) for key in TITLES if key not in done | {"sign_in", "python"})
+        yield from skipped()
         return
+    yield found("sign_in", OK, _("signed in as %(name)s") % {"name": driver.config["username"]})
     try:
-        yield from _inside(driver, link)
+        while ahead:
+            yield driver.questions[ahead[0]](driver, link)
+            del ahead[0]
     except (StudioError, OSError, ValueError) as exc:
-        yield found("shell", BAD, ssh.words(exc), _("Check again."))
+        yield found(ahead[0], BAD, ssh.words(exc), _("Check again."))
     finally:
         link.close()
 
@@ -103,39 +115,40 @@ def _up_to_sign_in(driver: "OverSsh") -> Iterator[Check]:
         yield found("host_key", OK, f"{pinned['type']} {pinned['sha256']}")
 
 
-def _inside(driver: "OverSsh", link: remote.Link) -> Iterator[Check]:
-    """Ask a machine that lets us in what it has."""
-    facts = link.facts
-    yield found("sign_in", OK, _("signed in as %(name)s") % {"name": driver.config["username"]})
-    if link.noise:
-        said = _("it says %(n)d bytes of its own before anything is asked; they are cut off") % {"n": link.noise}
-        yield found("shell", WARN, said, _("Let its start-up files speak in terminals only."))
-    else:
-        yield found("shell", OK)
-    yield found("python", OK, f"Python {facts['python']}")
-    yield _system(driver, link)
-    free = int(facts["free_bytes"])
+def shell(driver: "OverSsh", link: remote.Link) -> Check:
+    if not link.noise:
+        return found("shell", OK)
+    said = _("it says %(n)d bytes of its own before anything is asked; they are cut off") % {"n": link.noise}
+    return found("shell", WARN, said, _("Let its start-up files speak in terminals only."))
+
+
+def python(driver: "OverSsh", link: remote.Link) -> Check:
+    return found("python", OK, f"Python {link.facts['python']}")
+
+
+def disk(driver: "OverSsh", link: remote.Link) -> Check:
+    free = int(link.facts["free_bytes"])
     said = _("%(n).1f GB free in the home folder") % {"n": free / 1e9}
-    yield found("disk", OK if free >= LEAST_FREE else BAD, said, "" if free >= LEAST_FREE else _("Make room there."))
-    skew = float(facts["time"]) - time.time()
+    return found("disk", OK if free >= LEAST_FREE else BAD, said, "" if free >= LEAST_FREE else _("Make room there."))
+
+
+def clock(driver: "OverSsh", link: remote.Link) -> Check:
+    skew = float(link.facts["time"]) - time.time()
     said = _("%(n)+.1f s from the studio's") % {"n": skew}
-    slow = abs(skew) > MOST_SKEW
-    yield found(
-        "clock",
-        WARN if slow else OK,
-        said,
-        _("Switch on time synchronisation: timedatectl set-ntp true") if slow else "",
-    )
-    yield from _programs(driver, link)
+    if abs(skew) <= MOST_SKEW:
+        return found("clock", OK, said)
+    return found("clock", WARN, said, _("Switch on time synchronisation: timedatectl set-ntp true"))
+
+
+def outside(driver: "OverSsh", link: remote.Link) -> Check:
     code, _said = link.ask("run", argv=["python3", "-c", REACHES_PYPI], seconds=5)
     if code == 0:
-        yield found("outside", OK, "pypi.org")
-    else:
-        said = _("pypi.org does not answer it")
-        yield found("outside", WARN, said, _("Runs that name pip requirements will fail; use what is installed there."))
+        return found("outside", OK, "pypi.org")
+    said = _("pypi.org does not answer it")
+    return found("outside", WARN, said, _("Runs that name pip requirements will fail; use what is installed there."))
 
 
-def _system(driver: "OverSsh", link: remote.Link) -> Check:
+def system(driver: "OverSsh", link: remote.Link) -> Check:
     """Only Ubuntu is taken, unless an Owner allows others. Source: azure-ml facts J2."""
     _code, text = link.ask("run", argv=["cat", "/etc/os-release"], seconds=3)
     told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -147,26 +160,24 @@ def _system(driver: "OverSsh", link: remote.Link) -> Check:
     return found("system", BAD, name, _("An Owner of the workspace can allow other Linux systems, under Studio."))
 
 
-def _programs(driver: "OverSsh", link: remote.Link) -> Iterator[Check]:
-    wanted = driver.config.get("environment", "system")
-    there = link.ask("which", names=["conda", "docker", "nvidia-smi"])
-    if there["conda"]:
-        yield found("conda", OK, str(there["conda"])[:200])
-    else:
-        yield _lacks(
-            "conda", needed=wanted == "conda", remedy=_("Install Miniforge there, or use the system’s Python.")
-        )
+def conda(driver: "OverSsh", link: remote.Link) -> Check:
+    if there := link.ask("which", names=["conda"])["conda"]:
+        return found("conda", OK, str(there)[:200])
+    needed = driver.config.get("environment") == "conda"
+    return _lacks("conda", needed=needed, remedy=_("Install Miniforge there, or use the system’s Python."))
+
+
+def docker(driver: "OverSsh", link: remote.Link) -> Check:
     code, said = link.ask("run", argv=["docker", "version", "--format", "{{.Server.Version}}"], seconds=4)
     if code == 0:
-        yield found("docker", OK, said.strip()[:100])
-    else:
-        remedy = _("Install it there, and add the user to the group docker.")
-        yield _lacks("docker", needed=wanted == "docker", remedy=remedy)
+        return found("docker", OK, said.strip()[:100])
+    needed = driver.config.get("environment") == "docker"
+    return _lacks("docker", needed=needed, remedy=_("Install it there, and add the user to the group docker."))
+
+
+def gpu(driver: "OverSsh", link: remote.Link) -> Check:
     code, said = link.ask("run", argv=["nvidia-smi", "-L"], seconds=5)
-    if code == 0:
-        yield found("gpu", OK, said.strip()[:300])
-    else:
-        yield found("gpu", OK, _("none; runs use its CPUs"))
+    return found("gpu", OK, said.strip()[:300] if code == 0 else _("none; runs use its CPUs"))
 
 
 def _lacks(key: str, *, needed: bool, remedy: str) -> Check:

@@ -2,7 +2,6 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django import forms
@@ -11,8 +10,8 @@ from django.utils.translation import gettext_lazy
 
 from compute import remote
 from compute.drivers import ssh_checks
-from compute.drivers.base import Check, Need
-from compute.drivers.overssh import NO_ENVIRONMENT, OverSsh
+from compute.drivers.base import Need
+from compute.drivers.overssh import NO_ENVIRONMENT, OverSsh, Questions
 from compute.drivers.ssh_form import NEEDS, SshForm
 from compute.models import Job
 
@@ -63,12 +62,17 @@ class VirtualMachineDriver(OverSsh):
         *NEEDS,
     )
 
-    @classmethod
-    def address_of(cls, config: dict[str, Any]) -> str:
-        return f"{config.get('address', '')}:{config.get('ssh_port', 22)}"
-
-    def checks(self) -> Iterator[Check]:
-        return ssh_checks.checks(self)
+    questions: ClassVar[Questions] = {
+        "shell": ssh_checks.shell,
+        "python": ssh_checks.python,
+        "system": ssh_checks.system,
+        "disk": ssh_checks.disk,
+        "clock": ssh_checks.clock,
+        "conda": ssh_checks.conda,
+        "docker": ssh_checks.docker,
+        "gpu": ssh_checks.gpu,
+        "outside": ssh_checks.outside,
+    }
 
     def command(self, job: Job, link: remote.Link) -> tuple[list[str], list[tuple[str, str]]]:
         """Run the script with the Python that run and target ask for, its environment made first where it is new."""

@@ -17,6 +17,14 @@ from studio.people.models import Workspace
 SAMPLES: dict[str, dict[str, Any]] = {
     "AmlCompute": {"vm_size": "Standard_D1_v2", "vm_priority": "Dedicated", "min_nodes": 0, "max_nodes": 2},
     "local": {},
+    "HDInsight": {
+        "config": {
+            "address": "spark-ssh.invalid",
+            "ssh_port": 22,
+            "username": "sshuser",
+            "authentication": "password",
+        }
+    },
     "VirtualMachine": {
         "config": {
             "address": "gpu-7.invalid",
