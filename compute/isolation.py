@@ -230,7 +230,8 @@ def what_holds() -> list[Fact]:
     ways += [_("mounts of its own")] if own_user and have.mounts else []
     ways += [by_landlock] if have.landlock and not (own_user and have.mounts) else []
     held = ", ".join(ways)
-    guarded = bool(urlsplit(settings.REDIS_URL).password)  # to Landlock, a connection is no reading
+    # To Landlock, a connection is no reading; it keeps the password, which lies in a file or another's environment.
+    guarded = bool(urlsplit(settings.REDIS_URL).password) and have.landlock > 0
     not_held = _("not held here: no user of its own, and the kernel offers no Landlock")
     mend = _("Start the studio as root, or on Linux 5.19 or later with Landlock enabled.")
     return [
@@ -261,9 +262,9 @@ def what_holds() -> list[Fact]:
             if own_user
             else _("a password")
             if guarded
-            else _("not held here: it has no password"),
+            else not_held,
             own_user or guarded,
-            "" if own_user or guarded else _("Start the studio as root, or set REDIS_URL to a server with a password."),
+            "" if own_user or guarded else mend,
         ),
         Fact(
             _("A run that starts too many processes is ended."),

@@ -24,6 +24,15 @@ def socket_path(data: Path) -> Path:
     return Path(base) / f"studio-{os.getuid()}-{short}" / "valkey.sock"
 
 
+def own_queue_url(data: Path) -> str:
+    """Return the address of the embedded Valkey, with the password that `manage.py up` gave it."""
+    try:
+        password = (data / "queue_password").read_text().strip()
+    except OSError:
+        return f"unix://{socket_path(data)}"
+    return f"unix://:{password}@{socket_path(data)}"
+
+
 def last_url(data: Path) -> str:
     """Return the address under which `manage.py up` served last."""
     try:

@@ -9,7 +9,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from environs import FileAwareEnv
 
-from studio.paths import CHECKOUT, data_dir, last_url, socket_path
+from studio.paths import CHECKOUT, data_dir, last_url, own_queue_url
 
 django_stubs_ext.monkeypatch()
 env = FileAwareEnv()
@@ -119,14 +119,14 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restart of the server costs nobody an error
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.str("REDIS_URL", f"unix://{socket_path(DATA_DIR)}")
+REDIS_URL = env.str("REDIS_URL", own_queue_url(DATA_DIR))
 
 
 def redis_url(database: int, *, celery: bool = False) -> str:
     """Return REDIS_URL for one of its databases, in the dialect of redis-py or of Celery."""
     if REDIS_URL.startswith("unix://"):
-        path = REDIS_URL.removeprefix("unix://")
-        return f"redis+socket://{path}?virtual_host={database}" if celery else f"unix://{path}?db={database}"
+        place = REDIS_URL.removeprefix("unix://")
+        return f"redis+socket://{place}?virtual_host={database}" if celery else f"unix://{place}?db={database}"
     parts = urlsplit(REDIS_URL)  # whatever database it names, the studio uses 0, 1 and 2
     query = parts.query or ("ssl_cert_reqs=required" if celery and parts.scheme == "rediss" else "")
     return urlunsplit(parts._replace(path=f"/{database}", query=query))

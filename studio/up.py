@@ -201,15 +201,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def make_keys(data: Path) -> None:
-    """Make the key that signs sessions, and the one that seals credentials, on the first start."""
-    for variable, name in (("SECRET_KEY", "secret_key"), ("SEAL_KEYS", "seal_keys")):
+    """Make what signs sessions, what seals credentials, and the queue's password, on the first start."""
+    for variable, name in (("SECRET_KEY", "secret_key"), ("SEAL_KEYS", "seal_keys"), ("REDIS_URL", "queue_password")):
         if os.environ.get(variable) or os.environ.get(f"{variable}_FILE") or (data / name).exists():
             continue
-        fresh = data / f"{name}.new"
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(64))
-        fresh.replace(data / name)
+        _write_privately(data / name, secrets.token_urlsafe(64))
+
+
+def _write_privately(place: Path, text: str) -> None:
+    """Write a file that its owner alone reads, whole or not at all."""
+    fresh = place.with_name(f"{place.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(place)
 
 
 def set_environment(host: str, port: int, data: Path) -> str:
@@ -277,12 +282,15 @@ def _words(problem: OSError) -> str:
 
 
 def valkey(data: Path, logs: Path) -> Child:
-    """Return the embedded queue: reached over a socket file alone, its tasks kept on disk."""
+    """Return the embedded queue: reached over a socket file alone and with a password, its tasks kept on disk."""
     folder, where = data / "valkey", socket_path(data)
     folder.mkdir(mode=0o700, exist_ok=True)
+    config = folder / "valkey.conf"  # the password is not for a command line
+    _write_privately(config, f"requirepass {(data / 'queue_password').read_text().strip()}\n")
     wait_until_silent(where)
     command = [
-        valkey_binary(), "--port", "0", "--unixsocket", str(where), "--unixsocketperm", "700", "--dir", str(folder),
+        valkey_binary(), str(config), "--port", "0",
+        "--unixsocket", str(where), "--unixsocketperm", "700", "--dir", str(folder),
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
         "--daemonize", "no", "--logfile", "",
     ]  # fmt: skip

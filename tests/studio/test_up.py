@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import kombu
 import pytest
+import redis
 
-from studio import bootstrap, checks, supervisor, up
-from studio.paths import CHECKOUT
+from studio import bootstrap, checks, settings, supervisor, up
+from studio.paths import CHECKOUT, own_queue_url, socket_path
 
 ANYWHERE = "0.0.0.0"  # noqa: S104
 
@@ -84,6 +88,39 @@ def test_the_secret_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: P
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     up.make_keys(tmp_path)
     assert key.read_text() == first
+
+
+def test_the_own_queue_lets_in_who_knows_its_password_alone(environment: pytest.MonkeyPatch, tmp_path: Path):
+    """A run of the same user finds the socket, and not the password: Landlock hides the data directory's files."""
+    up.make_keys(tmp_path)
+    child = up.valkey(tmp_path, tmp_path)
+    pid = os.fork()
+    if pid == 0:
+        child.run()
+    try:
+        queue = redis.Redis.from_url(own_queue_url(tmp_path))
+        until = time.monotonic() + 20
+        while not _answers(queue):
+            assert time.monotonic() < until, "Valkey does not answer"
+            time.sleep(0.05)
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(unix_socket_path=str(socket_path(tmp_path))).ping()
+        environment.setattr(settings, "REDIS_URL", own_queue_url(tmp_path))
+        with kombu.Connection(settings.redis_url(0, celery=True)) as broker:
+            broker.ensure_connection(max_retries=1)
+        password = (tmp_path / "queue_password").read_text()
+        assert password not in Path(f"/proc/{pid}/cmdline").read_text()
+        assert stat.S_IMODE((tmp_path / "valkey" / "valkey.conf").stat().st_mode) == 0o600
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _answers(queue: redis.Redis) -> bool:
+    try:
+        return bool(queue.ping())
+    except redis.ConnectionError:
+        return False
 
 
 def test_the_address_follows_host_and_port(environment: pytest.MonkeyPatch, tmp_path: Path):
