@@ -258,11 +258,7 @@ def what_holds() -> list[Fact]:
         ),
         Fact(
             _("A run cannot reach the studio's queue."),
-            _("a user of its own")
-            if own_user
-            else _("a password")
-            if guarded
-            else not_held,
+            _("a user of its own") if own_user else _("a password") if guarded else not_held,
             own_user or guarded,
             "" if own_user or guarded else mend,
         ),

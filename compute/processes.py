@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from compute.drivers.base import Handle, Phase
 from compute.states import EndReason
 
 USAGE_IS_OLD_AFTER = 10.0  # seconds
+GOES_DOWN_WITHIN = timedelta(seconds=60)  # of telling everybody to end, a machine has gone down, or does not
 SPARE_AFTER = 0.5  # seconds; what was just started has the CPU first
 
 # The shell ends at once, so that the shepherd is nobody's child here and leaves no zombie behind. TERM is ignored
@@ -344,6 +345,13 @@ def told(word: dict[str, Any]) -> ProcessReport | None:
         ended_at=_moment(word.get("ended_at")),
         peak_memory_bytes=peak if isinstance(peak, int) else None,
     )
+
+
+def may_be_going_down(report: ProcessReport) -> bool:
+    """Say whether a program was told to end from outside so lately that its machine may be on the way down."""
+    if report.reason != EndReason.LOST or report.ended_at is None:
+        return False
+    return datetime.now(UTC) - report.ended_at < GOES_DOWN_WITHIN
 
 
 def _moment(text: object) -> datetime | None:

@@ -31,6 +31,9 @@ class OnThisMachine(Executes):
         if reason == EndReason.LOST and any(rank["boot_id"] != shepherd.boot_id() for rank in handle["ranks"]):
             # Told to end by a machine that goes down, or gone with it: its place was taken, and no fault of its own.
             reason, detail = EndReason.PREEMPTED, gettext_noop("The machine restarted while it ran.")
+        elif processes.may_be_going_down(speaks):  # who is right, the next boot will know
+            yield JobReport(Phase.RUNNING)
+            return
         yield JobReport(
             Phase.ENDED,
             exit_code=speaks.exit_code,

@@ -189,6 +189,10 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             detail = gettext_noop("Neither its processes nor its exit code are there any more.")
             return JobReport(Phase.ENDED, reason=EndReason.LOST, detail=detail)
         reason, detail = told.reason, told.detail
+        if reason == EndReason.LOST and facts.get("boot_id") != handle["boot_id"]:
+            reason, detail = EndReason.PREEMPTED, gettext_noop("The machine restarted while it ran.")
+        elif processes.may_be_going_down(told):
+            return JobReport(Phase.RUNNING)
         if facts.get("killed") and told.exit_code == -9 and reason == EndReason.EXITED:
             reason, detail = EndReason.MEMORY, f"the kernel ended it: {str(facts['killed'])[:300]}"
         elif told.exit_code == NO_ENVIRONMENT and reason == EndReason.EXITED:

@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 import pytest
 
 from compute import processes, shepherd
-from compute.drivers.base import Handle, Phase
+from compute.drivers.base import Handle, JobReport, Phase
+from compute.drivers.local import LocalDriver
+from compute.models import ComputeTarget
 from compute.processes import ProcessReport, ProcessSpec
 from compute.states import EndReason
 
@@ -451,6 +453,27 @@ def test_a_program_that_left_neither_process_nor_exit_code_is_lost(make: Make) -
     processes.end(handle, EndReason.CANCELED)  # is fine
     assert processes.look(handle | {"boot_id": "another"}).detail == "the machine restarted while it ran"
     assert processes.start(spec)["pid"] == handle["pid"]  # and is not started a second time
+
+
+def test_what_is_told_to_end_by_a_machine_that_goes_down_is_not_lost(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody is told to end, the studio last: what became of it is only known at the next boot."""
+    handle = processes.start(make("import time; time.sleep(60)"))
+    running(handle)
+    os.kill(handle["pid"], signal.SIGTERM)
+    report = ended(handle)
+    assert report.reason == EndReason.LOST
+
+    def told(boot_id: str) -> JobReport:
+        (said,) = LocalDriver(ComputeTarget()).follow({"ranks": [handle | {"boot_id": boot_id}]}, 0)
+        return said
+
+    assert told(handle["boot_id"]).phase == Phase.RUNNING
+    after = told("another")
+    assert (after.phase, after.reason) == (Phase.ENDED, EndReason.PREEMPTED)
+    monkeypatch.setattr(processes, "GOES_DOWN_WITHIN", timedelta(0))  # it did not go down
+    assert (told(handle["boot_id"]).phase, told(handle["boot_id"]).reason) == (Phase.ENDED, EndReason.LOST)
 
 
 @pytest.mark.parametrize("rubbish", [b"", b'{"code": ', b"[]", b"\xff\0", b"[" * 100_000])
