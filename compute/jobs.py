@@ -145,6 +145,14 @@ def end_unstarted(job: Job, because: EndReason, detail: str = "") -> bool:
     return won
 
 
+def give_up(job: Job, detail: str) -> None:
+    """End a job whose machine does not answer: what became of its processes is not known."""
+    if job.state in {JobState.PREPARING, JobState.WAITING}:
+        end_unstarted(job, EndReason.LOST, detail)
+    else:
+        _end(job, JobReport(Phase.ENDED, reason=EndReason.LOST, detail=detail))
+
+
 def _end(job: Job, report: JobReport) -> None:
     """Store how a job ended, give its nodes back, and tell whoever submitted it."""
     asked = job.end_reason if job.state == JobState.ENDING else ""

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from compute import actions, environments, jobs, processes, scheduling
+from compute import actions, environments, gone, jobs, processes, scheduling
 from compute.drivers import kinds_with
 from compute.drivers.base import Attaches, Queues, Streams
 from compute.engines import embedded
@@ -143,6 +143,7 @@ def reconcile() -> None:
     look_after()
     for name in embedded.others():
         _hand_over(look_after, name, expires=5)
+    gone.look_after_what_waits()
 
 
 @shared_task(name="compute.tasks.look_after")
@@ -197,6 +198,7 @@ def evict_here() -> None:
 def find_again(**_: Any) -> None:
     """A worker that starts takes up at once what runs on this machine, not at the next reconcile."""
     _hand_over(look_after, settings.HOST_NAME)
+    gone.end_what_was_let_go()
 
 
 @worker_ready.connect

@@ -24,8 +24,10 @@ class AmlComputeDriver(Driver, Provisions, Resizes, Queues, OnThisMachine):
         """Say whether its machine can still host the cluster's nodes: GPUs and memory come and go with a restart."""
         machines = [self.target.host] if self.target.host else []  # none yet: any that can
         verdict = embedded.host_verdict(sizes.by_name(self.target.vm_size), *machines)
-        state = ProvisioningState.FAILED if verdict else ProvisioningState.SUCCEEDED
-        return TargetReport(state, verdict)
+        if verdict:
+            return TargetReport(ProvisioningState.FAILED, verdict)
+        host = self.target.host
+        return TargetReport(ProvisioningState.SUCCEEDED, embedded.why_gone(host) if host else "")
 
     def create(self) -> TargetReport:
         report = self.refresh()

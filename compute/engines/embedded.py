@@ -15,7 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from compute.engines.plan import Capacity, Room, Slice
 from compute.models import ComputeTarget, Host, Node
@@ -92,6 +92,19 @@ def others() -> list[str]:
     lately = timezone.now() - IS_GONE_AFTER
     names = Host.objects.exclude(name=settings.HOST_NAME).filter(seen_at__gt=lately)
     return list(names.values_list("name", flat=True))
+
+
+def gone() -> list[Host]:
+    """Return the other machines, whose workers were not there of late."""
+    return list(Host.objects.exclude(name=settings.HOST_NAME).filter(seen_at__lt=timezone.now() - IS_GONE_AFTER))
+
+
+def why_gone(host: Host) -> str:
+    """Return in one sentence that a machine does not answer; empty: it does, or it is this one."""
+    if host.name == settings.HOST_NAME or host.seen_at > timezone.now() - IS_GONE_AFTER:
+        return ""
+    said = gettext_noop("Its machine, %(name)s, does not answer: the worker there is stopped or cut off.")
+    return said % {"name": host.name}
 
 
 def cpus() -> int:
