@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from compute import actions, gone, tasks
+from compute import actions, gone, processes, tasks
 from compute.engines import embedded
 from compute.models import ComputeTarget, Host, Node
 from compute.states import EndReason, JobState, NodeState
@@ -21,8 +21,8 @@ def cluster(workspace):
     return make_cluster(workspace, "far-cluster", host=far)
 
 
-def silence(cluster: ComputeTarget, minutes: float = 5) -> None:
-    Host.objects.filter(pk=cluster.host_id).update(seen_at=timezone.now() - timedelta(minutes=minutes))
+def silence(minutes: float = 5) -> None:
+    Host.objects.filter(name="far").update(seen_at=timezone.now() - timedelta(minutes=minutes))
 
 
 def refreshed(cluster: ComputeTarget) -> ComputeTarget:
@@ -33,12 +33,12 @@ def refreshed(cluster: ComputeTarget) -> ComputeTarget:
 def test_the_cluster_and_what_waits_for_it_say_that_its_machine_does_not_answer(cluster):
     waiting = make_job(cluster, JobState.WAITING)
     assert refreshed(cluster).state_reason == ""
-    silence(cluster)
+    silence()
     assert refreshed(cluster).state_reason == SAID
     tasks.reconcile()
     waiting.refresh_from_db()
     assert (waiting.state, waiting.wait_reason) == (JobState.WAITING, SAID)
-    silence(cluster, minutes=0)
+    silence(minutes=0)
     assert refreshed(cluster).state_reason == ""
 
 
@@ -46,7 +46,7 @@ def test_it_can_be_deleted_and_what_ran_there_is_given_up(cluster, ana):
     job = make_job(cluster, handle={"ranks": []})
     facts = {"virtual_cpus": 2, "memory_bytes": 7_000_000_000, "state": NodeState.RUNNING, "job": job}
     Node.objects.create(target=cluster, host=cluster.host, node_id=Node.new_id(), **facts)
-    silence(cluster)
+    silence()
     tasks.reconcile()
     job.refresh_from_db()
     assert job.state == JobState.RUNNING  # it may well go on there
@@ -64,7 +64,7 @@ def test_what_was_given_up_is_ended_when_its_machine_is_back(cluster, settings, 
     job = make_job(cluster, JobState.ENDED, handle={"ranks": [{"pid": 7}]})
     make_job(cluster, JobState.RUNNING, handle={"ranks": [{"pid": 8}]})
     ended = []
-    monkeypatch.setattr(gone.processes, "end", lambda rank, because: ended.append((rank["pid"], because)))
+    monkeypatch.setattr(processes, "end", lambda rank, because: ended.append((rank["pid"], because)))
     gone.end_what_was_let_go()
     assert ended == []  # its cluster is there: it ended as others do
     ComputeTarget.objects.filter(pk=cluster.pk).update(deleted_at=timezone.now())
