@@ -41,6 +41,9 @@ KEYS = {
     "log_search_1gib_s": Key(3, "s", "a log of 1 GiB: a rare word found, all of it searched"),
     "crash_runs_lost": Key(0, "runs", "kill -9 of web, worker, both, 20 times during 20 runs: lost, wrong, not whole"),
     "cancel_tree_empty_s": Key(2, "s", "grace period over to empty tree; trees that double-fork and ignore TERM, p95"),
+    "lighthouse_min": Key(
+        95, "of 100", "Lighthouse's scores of home, list, wizard and run page; the lowest", more=True
+    ),
     "doctor_s": Key(3, "s", "all checks of the connection doctor on a healthy machine, p95"),
     "idle_memory_mb": Key(250, "MB", "all processes of `up`, proportional set size"),
     "fresh_clone_to_completed_s": Key(90, "s", "fresh clone, nothing cached, to the completed sample run"),
@@ -70,6 +73,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="manage.py bench", description="Measure the running product.")
     parser.add_argument("keys", nargs="*", metavar="KEY", help="all of them: " + ", ".join(KEYS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as one JSON object, too")
+    parser.add_argument("--peers", action="store_true", help="the same work on Ray Jobs, Buildbot and MLflow, too")
     options = parser.parse_args(arguments)
     if unknown := [key for key in options.keys if key not in KEYS]:
         parser.error(f"there is no key {', '.join(unknown)}; the keys are {', '.join(KEYS)}")
@@ -77,7 +81,7 @@ def main(arguments: list[str]) -> int:
     bench, figures, failed = Bench(), dict[str, dict[str, Any]](), False
     print(f"{'key':<28} {'value':>8} {'goal':>8}  {'n':>4}  spread (smallest, median, largest)")
     try:
-        for key in options.keys or KEYS:
+        for key in options.keys or ([] if options.peers else KEYS):
             try:
                 samples: Samples = import_module(f"studio.bench.{key}").measure(bench)
             except CannotTest:
@@ -88,6 +92,8 @@ def main(arguments: list[str]) -> int:
                 continue
             figures[key] = figure(KEYS[key], samples)
             show(key, figures[key], samples)
+        if options.peers:
+            figures["peers"] = import_module("studio.bench.peers").compare(bench)
     except CannotTest as problem:
         print(problem, file=sys.stderr)
         return 2

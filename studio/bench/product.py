@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
 from compute import shepherd
 from studio.paths import CHECKOUT
@@ -101,10 +101,13 @@ class Product(Studio):
         self._reach_the_database()
 
     @cached_property
+    def browser_type(self) -> BrowserType:
+        return self.closing.enter_context(sync_playwright()).chromium
+
+    @cached_property
     def browser(self) -> Browser:
-        playwright = self.closing.enter_context(sync_playwright())
         flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        browser = playwright.chromium.launch(executable_path=self.chromium, args=flags)
+        browser = self.browser_type.launch(executable_path=self.chromium, args=flags)
         self.closing.callback(browser.close)
         return browser
 
@@ -193,6 +196,20 @@ class Product(Studio):
         context.add_init_script(WATCH)
         try:
             yield context
+        finally:
+            context.close()
+
+    @contextlib.contextmanager
+    def persistent(self, folder: Path, flags: Sequence[str]) -> Iterator[None]:
+        """Keep a Chromium of its own open that is signed in, for a program that looks at pages by itself."""
+        name, value = self.cookie()
+        no_sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        context = self.browser_type.launch_persistent_context(
+            str(folder / "profile"), executable_path=self.chromium, args=[*flags, *no_sandbox]
+        )
+        try:
+            context.add_cookies([{"name": name, "value": value, "url": self.url}])
+            yield
         finally:
             context.close()
 
