@@ -1,9 +1,11 @@
 """The door for pages and websockets."""
 
+import asyncio
 import logging
 import os
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -21,6 +23,35 @@ from studio.bodies import LimitedBodies  # noqa: E402
 from studio.sockets import sockets  # noqa: E402
 
 logger = logging.getLogger(__name__)
+
+
+class InTurn:
+    """Answer the parts of pages that ask anew one behind the other, first come, first served.
+
+    A nudge has every open page ask at once. Threads side by side would all be late, and the last later than in turn;
+    whoever has waited for `patience` seconds goes ahead, so that a slow answer holds nobody up for long.
+    """
+
+    patience = 2.0
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+        self.turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] != "GET" or not any(name == b"hx-request" for name, _value in scope["headers"]):
+            await self.application(scope, receive, send)
+            return
+        turn = self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        try:
+            await asyncio.wait_for(turn.acquire(), self.patience)
+        except TimeoutError:
+            await self.application(scope, receive, send)
+            return
+        try:
+            await self.application(scope, receive, send)
+        finally:
+            turn.release()
 
 
 class FromOurPages:
@@ -54,5 +85,5 @@ def is_ours(origin: str, host: str) -> bool:
 
 
 application = ProtocolTypeRouter(
-    {"http": LimitedBodies(pages), "websocket": FromOurPages(AuthMiddlewareStack(URLRouter(sockets)))}
+    {"http": InTurn(LimitedBodies(pages)), "websocket": FromOurPages(AuthMiddlewareStack(URLRouter(sockets)))}
 )

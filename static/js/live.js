@@ -1,7 +1,9 @@
 // The page's one websocket: each nudge becomes events on <body>, and the parts that listen ask again for themselves.
-//   run:moved {id: 7}  →  "run-7:moved" and "run:moved" at once, then at most every 100 ms; "run:moved-slow" every 2 s
+//   run:moved {id: 7}  →  "run-7:moved" and "run:moved" at once, then at most every 100 ms; "run:moved-slow", for what is
+//   beside the point, within about a second, each page at its own moment, then at most every 2 s
 // After a cut, "live:back" lets every part catch up. [data-live-state] says whether the page is kept live.
 const QUICK = 100, SLOW = 2000; // ms between two events of one name
+const SOON = 600, LATEST = 1200; // ms until a slow one: rows come first, and not all pages ask at once
 const FIRST_WAIT = 300, LONGEST_WAIT = 15000; // ms before connecting again
 const SIGNED_OUT = 4401, REMOVED = 4403; // this session was ended; the person left the workspace
 
@@ -54,7 +56,20 @@ function nudged({ event, ...facts }) {
     if (kind === "run" && facts.target) tell(`target-${facts.target}:moved`, { id: facts.target }, QUICK);
   }
   tell(event, facts, QUICK);
-  tell(`${event}-slow`, facts, SLOW);
+  soon(`${event}-slow`, facts);
+}
+
+const coming = new Map(); // name of a slow event → its newest facts
+
+function soon(name, facts) {
+  const first = !coming.has(name);
+  coming.set(name, facts);
+  if (!first) return;
+  setTimeout(() => {
+    const newest = coming.get(name);
+    coming.delete(name);
+    tell(name, newest, SLOW);
+  }, SOON + Math.random() * (LATEST - SOON));
 }
 
 let connected = null; // null: not yet known
