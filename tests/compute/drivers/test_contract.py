@@ -17,6 +17,7 @@ from studio.people.models import Workspace
 SAMPLES: dict[str, dict[str, Any]] = {
     "AmlCompute": {"vm_size": "Standard_D1_v2", "vm_priority": "Dedicated", "min_nodes": 0, "max_nodes": 2},
     "local": {},
+    "Databricks": {"config": {"url": "https://adb-1.2.azuredatabricks.invalid", "expires": ""}},
     "HDInsight": {
         "config": {
             "address": "spark-ssh.invalid",

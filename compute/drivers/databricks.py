@@ -1,0 +1,486 @@
+"""An Azure Databricks workspace: a job is a one-time run there, on a cluster that stands or on one made for it."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
+
+from compute import addresses, launch
+from compute.attach_forms import AttachForm, SecretField
+from compute.drivers.base import (
+    Attaches,
+    Check,
+    CheckState,
+    Driver,
+    Executes,
+    Handle,
+    JobReport,
+    Need,
+    Phase,
+    RunForm,
+    TargetReport,
+)
+from compute.models import Job
+from compute.requirements import requirements_of
+from compute.states import EndReason, ProvisioningState
+from studio.errors import CannotEverRun, CredentialsRejected, StudioError, TargetUnreachable
+from studio.people.models import Allowance
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.jobs import Run
+
+EXISTING, NEW = "existing", "new"
+LARGEST_FILE = 10 * 1024 * 1024  # bytes. Source: Databricks' limit of Workspace Import
+PATIENCE, TRY_FOR = 20, 20  # seconds for an answer, and for trying again what is too busy
+ASK_AGAIN = 5.0  # seconds
+WARN_BEFORE = 14  # days
+ENDED = {"TERMINATED", "SKIPPED", "INTERNAL_ERROR"}
+TITLES = {
+    "name": gettext_lazy("The name resolves"),
+    "sign_in": gettext_lazy("Signing in"),
+    "expiry": gettext_lazy("The token lasts"),
+    "runs": gettext_lazy("Runs may be seen"),
+    "clusters": gettext_lazy("Clusters there"),
+    "sizes": gettext_lazy("What a new cluster can be"),
+}
+# Becomes the script, in a copy of its files, with its variables, which no page of the service shows.
+START = """
+import json, os, runpy, shutil, sys, tempfile
+files, told = sys.argv[1:3]
+with open(told) as file:
+    os.environ.update(json.load(file))
+work = tempfile.mkdtemp()
+shutil.copytree(files, work, dirs_exist_ok=True)
+os.chdir(work)
+for name in ("outputs", "logs"):
+    os.makedirs(name, exist_ok=True)
+del sys.argv[:3]
+sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class DatabricksForm(AttachForm):
+    folded: ClassVar[tuple[str, ...]] = ("expires", "resource_id")
+
+    url = forms.CharField(
+        label=gettext_lazy("Workspace URL"),
+        max_length=255,
+        help_text=gettext_lazy("https://adb-1234567890123456.7.azuredatabricks.net, as in the browser."),
+    )
+    access_token = SecretField(
+        label=gettext_lazy("Personal access token"),
+        one_line=True,
+        max_length=1000,
+        help_text=gettext_lazy("It is kept sealed, and can be replaced before it expires."),
+    )
+    expires = forms.DateField(
+        label=gettext_lazy("The token expires on"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text=gettext_lazy("The doctor warns in time. Databricks shows the day when the token is made."),
+    )
+    resource_id = forms.CharField(
+        label=gettext_lazy("Azure resource id"),
+        required=False,
+        max_length=500,
+        help_text=gettext_lazy("Kept with it, where the workspace is Azure’s."),
+    )
+
+    def clean_url(self) -> str:
+        """Keep scheme and host alone: what stands behind them in a browser is a page of the workspace."""
+        typed = str(self.cleaned_data["url"]).strip()
+        try:
+            parts = urlsplit(typed if "://" in typed else f"https://{typed}")
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        plain_is_fine = self.workspace.allows(Allowance.THIS_MACHINE)  # a service on this machine has no certificate
+        if parts.scheme != "https" and not (parts.scheme == "http" and plain_is_fine):
+            raise forms.ValidationError(_("The address begins with https://."))
+        if not parts.hostname or parts.username or not parts.hostname.isprintable():
+            raise forms.ValidationError(_("This is no address of a workspace."))
+        return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
+
+    def config(self) -> dict[str, Any]:
+        expires = self.cleaned_data["expires"]
+        return super().config() | {"expires": expires.isoformat() if expires else ""}
+
+
+class DatabricksRunForm(RunForm):
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {
+        "cluster_id": ("cluster", EXISTING),
+        **dict.fromkeys(("spark_version", "node_type", "workers", "most_workers"), ("cluster", NEW)),
+    }
+
+    cluster = forms.ChoiceField(
+        label=gettext_lazy("Cluster"),
+        choices=[
+            (NEW, gettext_lazy("A new one, which ends with the run")),
+            (EXISTING, gettext_lazy("One that is there")),
+        ],
+        initial=NEW,
+    )
+    cluster_id = forms.RegexField(
+        r"\A[\w\-]{1,100}\Z", label=gettext_lazy("Cluster id"), required=False, help_text="0923-164208-meows279"
+    )
+    spark_version = forms.RegexField(
+        r"\A[\w.\-]{1,100}\Z", label=gettext_lazy("Spark version"), required=False, initial="15.4.x-scala2.12"
+    )
+    node_type = forms.RegexField(
+        r"\A[\w.\-]{1,100}\Z", label=gettext_lazy("Node type"), required=False, initial="Standard_DS3_v2"
+    )
+    workers = forms.IntegerField(
+        label=gettext_lazy("Workers"), required=False, min_value=1, max_value=10_000, initial=1
+    )
+    most_workers = forms.IntegerField(
+        label=gettext_lazy("Workers at most"),
+        required=False,
+        min_value=1,
+        max_value=10_000,
+        help_text=gettext_lazy("More than the workers above: the cluster scales between the two."),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Hold that what the chosen kind of cluster needs is said."""
+        cleaned = super().clean() or self.cleaned_data
+        needed = ("cluster_id",) if cleaned.get("cluster") == EXISTING else ("spark_version", "node_type", "workers")
+        for name in needed:
+            if name in cleaned and not cleaned[name]:
+                self.add_error(name, _("It is needed."))
+        if cleaned.get("most_workers") and cleaned.get("workers") and cleaned["most_workers"] < cleaned["workers"]:
+            self.add_error("most_workers", _("At most is less than the workers above."))
+        return cleaned
+
+
+class DatabricksDriver(Driver, Attaches, Executes):
+    label = gettext_lazy("Azure Databricks")
+    form = DatabricksForm
+    run_form = DatabricksRunForm
+    environments = frozenset({"interpreter", "pip"})
+    needs = (
+        Need(
+            gettext_lazy("The workspace’s URL"),
+            gettext_lazy("In the Azure portal, on the overview of the Databricks workspace."),
+            "az databricks workspace show -g GROUP -n NAME --query workspaceUrl",
+        ),
+        Need(
+            gettext_lazy("A personal access token"),
+            gettext_lazy("In Databricks under Settings, Developer, Access tokens. Its user may create job runs."),
+            "databricks tokens create --comment studio --lifetime-seconds 7776000",
+        ),
+    )
+
+    @classmethod
+    def address_of(cls, config: dict[str, Any]) -> str:
+        return str(config.get("url", "")).lower()
+
+    # ----- the doctor
+
+    def checks(self) -> Iterator[Check]:
+        ahead = list(TITLES)
+        for key, question in self._questions().items():
+            ahead.remove(key)
+            try:
+                check = question()
+            except StudioError as exc:
+                check = _found(key, CheckState.BAD, exc.message, exc.hint)
+            yield check
+            if check.state == CheckState.BAD and check.needed:
+                yield from (_found(left, CheckState.SKIPPED) for left in ahead)
+                return
+
+    def _questions(self) -> dict[str, Any]:
+        return {
+            "name": self._name,
+            "sign_in": self._identity,
+            "expiry": self._expiry,
+            "runs": self._runs,
+            "clusters": self._clusters,
+            "sizes": self._sizes,
+        }
+
+    def _name(self) -> Check:
+        return _found("name", CheckState.OK, ", ".join(dict.fromkeys(place.address for place in self._places())))
+
+    def _identity(self) -> Check:
+        with self._service() as service:
+            return _found("sign_in", CheckState.OK, str(service.current_user.me().user_name)[:200])
+
+    def _expiry(self) -> Check:
+        last = self.config.get("expires")
+        if not last:
+            said = _("the day it expires was not given")
+            return _found("expiry", CheckState.WARN, said, _("Give it, and a warning comes in time."))
+        days = (date.fromisoformat(last) - datetime.now(UTC).date()).days
+        said = _("until %(day)s") % {"day": last}
+        if days > WARN_BEFORE:
+            return _found("expiry", CheckState.OK, said)
+        return _found("expiry", CheckState.WARN, said, _("Make another one, and replace it under Edit."))
+
+    def _runs(self) -> Check:
+        with self._service() as service:
+            seen = sum(1 for _run in zip(range(20), service.jobs.list_runs(limit=20), strict=False))
+        return _found("runs", CheckState.OK, _("the Jobs service answers, with %(n)d runs of late") % {"n": seen})
+
+    def _clusters(self) -> Check:
+        with self._service() as service:
+            some = [cluster for _n, cluster in zip(range(50), service.clusters.list(), strict=False)]
+        named = ", ".join(f"{cluster.cluster_name} ({cluster.cluster_id})" for cluster in some[:8])
+        return _found("clusters", CheckState.OK, named[:500] or _("none; runs can make their own"))
+
+    def _sizes(self) -> Check:
+        with self._service() as service:
+            types = service.clusters.list_node_types().node_types or []
+            versions = service.clusters.spark_versions().versions or []
+        said = _("%(types)d node types, %(versions)d Spark versions") % {"types": len(types), "versions": len(versions)}
+        if types and versions:
+            return _found("sizes", CheckState.OK, said)
+        return _found("sizes", CheckState.WARN, said, _("Runs need a cluster that is there."))
+
+    def refresh(self) -> TargetReport:
+        try:
+            with self._service() as service:
+                service.current_user.me()
+        except StudioError as exc:
+            return TargetReport(ProvisioningState.FAILED, exc.message[:500])
+        return TargetReport(ProvisioningState.SUCCEEDED)
+
+    # ----- a job
+
+    def submit(self, job: Job) -> Handle:
+        from databricks.sdk.service import compute, jobs
+
+        asked, name = job.spec["options"], f"{job.run_id}.{job.attempt}"
+        libraries = [
+            compute.Library(pypi=compute.PythonPyPiLibrary(package=line)) for line in _packages(job.spec["environment"])
+        ]
+        with self._service() as service:
+            home = f"/Users/{service.current_user.me().user_name}/.compute-studio"
+            files = self._send(service, job, home)
+            told = f"{home}/runs/{name}"
+            service.workspace.mkdirs(told)
+            variables = {key: str(value) for key, value in _variables(job).items()}
+            _put(service, f"{told}/start.py", START.encode())
+            _put(service, f"{told}/variables.json", json.dumps(variables).encode())
+            task = jobs.SubmitTask(
+                task_key="run",
+                libraries=libraries or None,
+                existing_cluster_id=asked["cluster_id"] if asked["cluster"] == EXISTING else None,
+                new_cluster=_new_cluster(asked) if asked["cluster"] == NEW else None,
+                spark_python_task=jobs.SparkPythonTask(
+                    python_file=f"/Workspace{told}/start.py",
+                    parameters=[
+                        f"/Workspace{files}",
+                        f"/Workspace{told}/variables.json",
+                        job.spec["script"],
+                        *job.spec["arguments"],
+                    ],
+                ),
+            )
+            made: Any = service.jobs.submit(
+                run_name=f"{job.run_name or job.run_id}",
+                tasks=[task],
+                timeout_seconds=int(job.max_seconds or 0) or None,
+                idempotency_token=hashlib.sha256(name.encode()).hexdigest()[:64],  # twice is one run
+            )
+            launch.say(job, f"Databricks has it as run {made.response.run_id}")
+            return {"run": made.response.run_id, "told": told}
+
+    def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
+        with self._service() as service:
+            run = service.jobs.get_run(handle["run"])
+            facts = {"page": run.run_page_url or "", "run": str(handle["run"]), "state": _state(run)}
+            if _state(run) not in ENDED:
+                started = _state(run) in {"RUNNING", "TERMINATING"}
+                phase = Phase.RUNNING if started else Phase.STARTING
+                yield JobReport(phase, facts=facts, ask_again_in=ASK_AGAIN)
+                return
+            output, trouble = self._output(service, run)
+            with contextlib.suppress(StudioError), self._service() as again:
+                again.workspace.delete(handle["told"], recursive=True)  # with the variables
+        yield _ended(run, output[after:], trouble, facts)
+
+    def cancel(self, handle: Handle, because: EndReason) -> None:
+        with self._service() as service:
+            service.jobs.cancel_run(handle["run"])
+
+    def _output(self, service: "WorkspaceClient", run: "Run") -> tuple[bytes, str]:
+        """Return what the run printed, as far as the service keeps it, and its error in one line."""
+        task = next(iter(run.tasks or []), None)
+        if task is None or task.run_id is None:
+            return b"", ""
+        told = service.jobs.get_run_output(task.run_id)
+        text = told.logs or ""
+        if told.logs_truncated:
+            text += (
+                "\n" + _("studio: Databricks keeps the first 5 MB of what a run prints; the rest is not here.") + "\n"
+            )
+        if told.error_trace:
+            text += ("" if text.endswith("\n") or not text else "\n") + told.error_trace
+        return text.encode(errors="replace"), (told.error or "")[:500]
+
+    def _send(self, service: "WorkspaceClient", job: Job, home: str) -> str:
+        """Bring the job's files there, unless the same ones are there already; return their folder."""
+        top = job.folder / "rank-0"
+        files = sorted(file for file in top.rglob("*") if file.is_file() and not file.is_symlink())
+        for file in files:
+            if file.stat().st_size > LARGEST_FILE:
+                raise CannotEverRun(
+                    _("%(name)s has more than 10 MB, which Databricks takes for no file of a workspace.")
+                    % {"name": file.relative_to(top)},
+                    _("Leave it out with an .amlignore, and read it from storage."),
+                )
+        named = [(file, file.relative_to(top).as_posix(), _sha256(file)) for file in files]
+        digest = hashlib.sha256(json.dumps([pair[1:] for pair in named]).encode()).hexdigest()
+        folder = f"{home}/snapshots/{digest[:32]}"
+        if self._is_there(service, f"{folder}.complete"):
+            launch.say(job, f"The {len(files)} files are there")
+            return folder
+        for parent in sorted({f"{folder}/{name}".rpartition("/")[0] for _file, name, _sha in named} | {folder}):
+            service.workspace.mkdirs(parent)
+        for file, name, _sha in named:
+            _put(service, f"{folder}/{name}", file.read_bytes())
+        _put(service, f"{folder}.complete", b"")
+        launch.say(job, f"{len(files)} files sent to Databricks")
+        return folder
+
+    @staticmethod
+    def _is_there(service: "WorkspaceClient", path: str) -> bool:
+        from databricks.sdk.errors import NotFound
+
+        try:
+            service.workspace.get_status(path)
+        except NotFound:
+            return False
+        return True
+
+    # ----- the connection
+
+    def _places(self) -> list[addresses.Place]:
+        """Return where the workspace answers. Raises NotAllowedNow for an address that nobody allowed."""
+        parts = urlsplit(self.config["url"])
+        inside = self.target.workspace.allows(Allowance.THIS_MACHINE)
+        return addresses.places_of(parts.hostname or "", parts.port or 443, inside=inside)
+
+    @contextlib.contextmanager
+    def _service(self) -> "Iterator[WorkspaceClient]":
+        """Give the service's client; what it raises leaves here as a StudioError, without the token in it."""
+        import requests
+        from databricks.sdk import WorkspaceClient, errors
+        from databricks.sdk.config import Config
+        from databricks.sdk.errors.base import DatabricksError
+
+        self._places()
+        name = {"name": self.target.name or urlsplit(self.config["url"]).hostname}
+        try:
+            yield WorkspaceClient(
+                config=Config(
+                    host=self.config["url"],
+                    token=self.target.secret("access_token"),
+                    auth_type="pat",
+                    config_file="/dev/null",
+                    http_timeout_seconds=PATIENCE,
+                    retry_timeout_seconds=TRY_FOR,
+                )
+            )
+        except errors.Unauthenticated as exc:
+            raise CredentialsRejected(
+                _("%(name)s refuses the token.") % name, _("It may have expired: make another one, and replace it.")
+            ) from exc
+        except errors.PermissionDenied as exc:
+            raise CredentialsRejected(
+                _("%(name)s does not let the token do this: %(why)s") % {**name, "why": _words(exc)},
+                _("Ask its administrator for the permission, or use another user’s token."),
+            ) from exc
+        except (errors.InvalidParameterValue, errors.BadRequest, errors.NotFound) as exc:
+            raise StudioError(_("%(name)s refuses it: %(why)s") % {**name, "why": _words(exc)}) from exc
+        except (DatabricksError, requests.RequestException, TimeoutError, ValueError) as exc:
+            raise TargetUnreachable(
+                _("%(name)s does not answer as it should: %(why)s") % {**name, "why": _words(exc)},
+                _("Try again later."),
+            ) from exc
+
+
+def _found(key: str, state: CheckState, evidence: str = "", remedy: str = "") -> Check:
+    return Check(key, str(TITLES[key]), state, evidence, remedy, needed=key in {"name", "sign_in", "runs"})
+
+
+def _words(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:300] or type(exc).__name__
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _put(service: "WorkspaceClient", path: str, content: bytes) -> None:
+    from databricks.sdk.service.workspace import ImportFormat
+
+    service.workspace.upload(path, content, format=ImportFormat.RAW, overwrite=True)
+
+
+def _variables(job: Job) -> dict[str, Any]:
+    return dict(job.spec["variables"]) | launch.known_to_a_run(job)
+
+
+def _packages(environment: dict[str, str]) -> list[str]:
+    """Return what pip is to bring. Raises CannotEverRun for what the service does not know: options, another Python."""
+    if environment.get("interpreter"):
+        raise CannotEverRun(_("A cluster of Databricks has its own Python."), _("Leave the interpreter empty."))
+    if environment.get("kind") != "pip":
+        return []
+    lines = requirements_of(environment["text"].splitlines())
+    if options := [line for line in lines if line.startswith("-")]:
+        raise CannotEverRun(
+            _("Databricks takes packages alone, and no “%(option)s”.") % {"option": options[0][:80]}, _("Leave it out.")
+        )
+    return lines
+
+
+def _new_cluster(asked: dict[str, Any]) -> Any:
+    from databricks.sdk.service import compute
+
+    least, most = asked["workers"], asked.get("most_workers") or 0
+    scales = most > least
+    return compute.ClusterSpec(
+        spark_version=asked["spark_version"],
+        node_type_id=asked["node_type"],
+        num_workers=None if scales else least,
+        autoscale=compute.AutoScale(min_workers=least, max_workers=most) if scales else None,
+    )
+
+
+def _state(run: "Run") -> str:
+    state = run.state.life_cycle_state if run.state else None
+    return str(state.value if state else "PENDING")
+
+
+def _ended(run: "Run", output: bytes, trouble: str, facts: dict[str, Any]) -> JobReport:
+    """Return the report that a run's end makes."""
+    state = run.state
+    result = str(state.result_state.value) if state and state.result_state else ""
+    detail = trouble or (state.state_message if state else "") or ""
+    facts = facts | {"state": result or facts["state"]}
+    match result:
+        case "SUCCESS":
+            return JobReport(Phase.ENDED, output, exit_code=0, facts=facts)
+        case "FAILED" if trouble:
+            return JobReport(Phase.ENDED, output, exit_code=1, detail=trouble, facts=facts)
+        case "CANCELED" | "UPSTREAM_CANCELED":
+            said = detail or gettext_noop("It was canceled in Databricks.")
+            return JobReport(Phase.ENDED, output, reason=EndReason.CANCELED, detail=said, facts=facts)
+        case "TIMEDOUT":
+            return JobReport(Phase.ENDED, output, reason=EndReason.DURATION, detail=detail, facts=facts)
+    said = detail or gettext_noop("Databricks did not run it, and does not say why.")
+    return JobReport(Phase.ENDED, output, reason=EndReason.NOT_STARTED, detail=said[:500], facts=facts)

@@ -1,0 +1,267 @@
+"""Runs on Databricks: its own client for Python, against a service on loopback that speaks its protocol."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databricks.sdk.clock import RealClock
+
+from compute import launch, logs, tasks
+from compute.drivers import databricks as driver_module
+from compute.drivers.base import CheckState
+from compute.drivers.databricks import DatabricksForm, DatabricksRunForm
+from compute.models import ComputeTarget, Job
+from compute.states import EndReason, JobState, ProvisioningState
+from runs import snapshots
+from runs.actions import cancel_run, submit_run
+from runs.configuration import EnvironmentSpec, RunConfiguration
+from runs.models import Run
+from runs.states import RunStatus
+from runs.tasks import advance_run, record_job
+from studio.people.models import User, Workspace
+from studio.seal import seal
+from tests.databricks import TOKEN
+from tests.databricks import Workspace as Service
+
+NEW = {"cluster": "new", "spark_version": "15.4.x-scala2.12", "node_type": "Standard_DS3_v2", "workers": 2}
+Submit = Callable[..., Run]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path / "databricks")
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def target(service: Service, workspace: Workspace) -> ComputeTarget:
+    workspace.allowances = ["this-machine"]
+    workspace.save()
+    target = ComputeTarget.objects.create(
+        workspace=workspace,
+        name="bricks",
+        kind="Databricks",
+        provisioning_state=ProvisioningState.SUCCEEDED,
+        config={"url": service.url, "expires": "", "resource_id": ""},
+    )
+    target.sealed = {"access_token": seal(TOKEN, where=target.place_of("access_token"))}
+    target.save()
+    return target
+
+
+@pytest.fixture
+def submit(target: ComputeTarget, workspace: Workspace, ana: User) -> Submit:
+    def submit(files: dict[str, str], *arguments: str, **changes: Any) -> Run:
+        pieces = ((name, io.BytesIO(text.encode())) for name, text in files.items())
+        snapshot, _facts = snapshots.from_files(workspace, pieces)
+        config = RunConfiguration(next(iter(files)), list(arguments), **{"options": NEW} | changes)
+        run = submit_run(workspace, by=ana, experiment="far", target=target, snapshot=snapshot, config=config)
+        advance_run(run.pk)
+        return again(run)
+
+    return submit
+
+
+def again(run: Run) -> Run:
+    record_job(job_of(run).pk)
+    run.refresh_from_db()
+    return run
+
+
+def job_of(run: Run) -> Job:
+    return Job.objects.select_related("target__workspace").get(run_id=run.run_id)
+
+
+def log_of(run: Run) -> str:
+    key = launch.log_key(job_of(run))
+    return logs.read(key, 0, logs.size(key)).decode()
+
+
+def ended(run: Run) -> Run:
+    deadline = time.monotonic() + 30
+    while job_of(run).state != JobState.ENDED:
+        assert time.monotonic() < deadline
+        tasks.follow_job(job_of(run).pk)
+        time.sleep(0.02)
+    return again(run)
+
+
+def found(target: ComputeTarget) -> dict[str, Any]:
+    return {check.key: check for check in target.driver.checks()}  # type: ignore[attr-defined]
+
+
+def test_a_run_goes_there_with_its_files_arguments_and_variables(submit: Submit, service: Service) -> None:
+    script = "import helper, os, sys\nprint(helper.WORD, sys.argv[1:], os.environ['TOKEN'], os.listdir('outputs'))\n"
+    files = {"src/train.py": script, "src/helper.py": "WORD = 'help'\n", "data.csv": "1,2\n"}
+    packages = EnvironmentSpec("pip", text="scikit-learn==1.6.1\n")
+    run = submit(files, "a b", "$(id)", variables={"TOKEN": "t; x"}, environment=packages)
+    assert run.status == RunStatus.RUNNING
+    run = ended(run)
+    assert run.status == RunStatus.COMPLETED, (run.reason, log_of(run))
+    assert log_of(run) == "help ['a b', '$(id)'] t; x []\n"
+    job = job_of(run)
+    assert job.facts == {"page": "https://adb-1.2.azuredatabricks.net/jobs/1", "run": "1", "state": "SUCCESS"}
+    (asked,) = service.submitted
+    task = asked["tasks"][0]
+    assert task["libraries"] == [{"pypi": {"package": "scikit-learn==1.6.1"}}]
+    assert task["new_cluster"]["num_workers"] == 2
+    assert "t; x" not in str(asked)  # what a variable holds is in no page of the service
+    assert not list(service.folder.rglob("variables.json"))  # and its file is gone
+
+
+def test_the_same_files_are_sent_once_and_the_same_job_is_one_run(submit: Submit, service: Service) -> None:
+    ended(submit({"train.py": "print(1)\n"}))
+    before = service.asked.count("POST /api/2.0/workspace/import")
+    run = submit({"train.py": "print(1)\n"}, options={"cluster": "existing", "cluster_id": "0923-164208-meows279"})
+    assert service.asked.count("POST /api/2.0/workspace/import") - before == 2  # how it starts, and its variables
+    assert service.submitted[1]["tasks"][0]["existing_cluster_id"] == "0923-164208-meows279"
+    assert "new_cluster" not in service.submitted[1]["tasks"][0]
+    job = job_of(run)
+    assert job.target.driver.submit(job)["run"] == job.handle["run"]  # type: ignore[attr-defined]
+
+
+def test_a_script_that_fails_says_why(submit: Submit) -> None:
+    run = ended(submit({"train.py": "print('before')\nraise ValueError('no such column')\n"}))
+    assert run.status == RunStatus.FAILED
+    assert log_of(run).startswith("before\n")
+    assert "ValueError: no such column" in log_of(run)
+
+
+def test_a_run_is_canceled_there(submit: Submit, ana: User) -> None:
+    run = submit({"train.py": "import time\ntime.sleep(600)\n"})
+    cancel_run(run, by=ana)
+    tasks.end_job(job_of(run).pk, EndReason.CANCELED, "ana canceled it.")
+    assert ended(run).status == RunStatus.CANCELED
+
+
+def test_a_cluster_that_cannot_be_had_is_said_in_the_services_words(submit: Submit, service: Service) -> None:
+    run = submit({"train.py": "print(1)\n"})
+    service.state = "INTERNAL_ERROR"
+    run = ended(run)
+    assert run.status == RunStatus.FAILED
+    assert run.reason == "Cluster could not be launched: QuotaExceeded"
+
+
+@pytest.mark.parametrize(
+    ("files", "changes", "said"),
+    [
+        ({"train.py": "1", "big.bin": "x" * (10 * 2**20 + 1)}, {}, "big.bin has more than 10 MB"),
+        ({"train.py": "1"}, {"environment": EnvironmentSpec("interpreter", "/usr/bin/python3")}, "own Python"),
+        (
+            {"train.py": "1"},
+            {"environment": EnvironmentSpec("pip", text="--pre\nnumpy\n")},
+            "takes packages alone",
+        ),
+    ],
+)
+def test_what_it_does_not_take_is_refused_before_anything_is_sent(
+    submit: Submit, service: Service, files: dict[str, str], changes: dict[str, Any], said: str
+) -> None:
+    run = submit(files, **changes)
+    assert run.status == RunStatus.FAILED
+    assert said in run.reason
+    assert service.submitted == []
+
+
+def test_the_doctor_finds_a_healthy_workspace_well(target: ComputeTarget) -> None:
+    target.config["expires"] = (datetime.now(UTC) + timedelta(days=60)).date().isoformat()
+    checks = found(target)
+    assert {check.state for check in checks.values()} == {CheckState.OK}
+    assert checks["sign_in"].evidence == "ana@example.org"
+    assert "0923-164208-meows279" in checks["clusters"].evidence
+
+
+def test_the_doctor_warns_before_the_token_expires(target: ComputeTarget) -> None:
+    target.config["expires"] = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
+    assert found(target)["expiry"].state == CheckState.WARN
+
+
+def test_a_token_that_is_refused_is_said_and_never_shown(target: ComputeTarget, service: Service) -> None:
+    service.token = "another"
+    checks = found(target)
+    assert checks["sign_in"].state == CheckState.BAD
+    assert checks["runs"].state == CheckState.SKIPPED
+    assert TOKEN not in str(checks)
+    report = target.driver.refresh()
+    assert report.state == ProvisioningState.FAILED
+    assert TOKEN not in report.reason
+
+
+def test_the_studios_own_machine_is_no_workspace_unless_an_owner_says_so(target: ComputeTarget) -> None:
+    target.workspace.allowances = []
+    checks = found(target)
+    assert checks["name"].state == CheckState.BAD
+    assert checks["sign_in"].state == CheckState.SKIPPED
+
+
+def test_what_is_too_busy_is_asked_again_when_it_says(
+    target: ComputeTarget, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(RealClock, "sleep", lambda clock, seconds: waited.append(seconds))
+    service.instead = [(429, {"Retry-After": "3"}, b'{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow"}')]
+    assert target.driver.refresh().state == ProvisioningState.SUCCEEDED
+    assert [int(pause) for pause in waited] == [3]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {}, b'{"error_code": "INTERNAL_ERROR", "message": "<script>"}'),
+        (200, {}, b"no JSON at all"),
+        (502, {"Content-Type": "text/html"}, b"<html>a proxy</html>"),
+        (0, {}, b""),
+    ],
+)
+def test_an_answer_that_is_none_ends_in_a_sentence(
+    target: ComputeTarget, service: Service, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    monkeypatch.setattr(driver_module, "TRY_FOR", 1)
+    service.instead = [answer] * 20
+    report = target.driver.refresh()
+    assert report.state == ProvisioningState.FAILED
+    assert report.reason.startswith("bricks ")
+
+
+def typed(workspace: Workspace, url: str) -> DatabricksForm:
+    return DatabricksForm(workspace, {"name": "bricks", "url": url, "access_token": TOKEN})
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("adb-1.2.azuredatabricks.net", "https://adb-1.2.azuredatabricks.net"),
+        ("https://adb-1.2.azuredatabricks.net/?o=1#job/3", "https://adb-1.2.azuredatabricks.net"),
+    ],
+)
+def test_an_address_is_kept_without_the_page_behind_it(workspace: Workspace, url: str, kept: str) -> None:
+    form = typed(workspace, url)
+    assert form.is_valid(), form.errors
+    assert form.config() == {"url": kept, "expires": "", "resource_id": ""}
+    assert form.secrets() == {"access_token": TOKEN}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://adb-1.2.azuredatabricks.net", "ftp://x", "https://", "https://a@b", "https://x:y"]
+)
+def test_what_is_no_address_of_a_workspace_is_refused(workspace: Workspace, url: str) -> None:
+    assert "url" in typed(workspace, url).errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"cluster": "existing"}, "cluster_id"),
+        ({"cluster": "existing", "cluster_id": "a b"}, "cluster_id"),
+        ({"node_type": ""}, "node_type"),
+        ({"workers": "0"}, "workers"),
+        ({"workers": "4", "most_workers": "2"}, "most_workers"),
+    ],
+)
+def test_a_cluster_that_is_not_said_whole_is_refused(changes: dict[str, str], field: str) -> None:
+    assert set(DatabricksRunForm({name: str(value) for name, value in NEW.items()} | changes).errors) == {field}
