@@ -15,11 +15,13 @@ class Slow:
 
     def __init__(self) -> None:
         self.inside = self.most = 0
-        self.go = asyncio.Event()
+        self.go, self.three = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.inside += 1
         self.most = max(self.most, self.inside)
+        if self.inside == 3:
+            self.three.set()
         await self.go.wait()
         self.inside -= 1
 
@@ -44,8 +46,7 @@ async def test_a_slow_answer_holds_nobody_up_for_long(monkeypatch: pytest.Monkey
     monkeypatch.setattr(InTurn, "patience", 0.01)
     slow = Slow()
     tasks = await ask(InTurn(slow), 3, PART)
-    while slow.inside < 3:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(slow.three.wait(), 60)
     slow.go.set()
     await asyncio.gather(*tasks)
 
