@@ -11,11 +11,12 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from studio.errors import NotAllowedNow
+from studio.errors import NeedsRight, NotAllowedNow
 from studio.live import SIGNED_OUT, nudge
 from studio.people.models import (
     Activity,
     Allowance,
+    ApiToken,
     BrowserSession,
     Invitation,
     Membership,
@@ -24,9 +25,10 @@ from studio.people.models import (
     Workspace,
     hash_of,
 )
-from studio.people.permissions import Role
+from studio.people.permissions import GRANTABLE, Right, Role, may, needed, require
 
 INVITED = timedelta(days=7)
+TOKEN_DAYS = range(1, 366)  # how long an API token may work
 
 
 def note(
@@ -84,6 +86,7 @@ def remove_member(workspace: Workspace, user: User, *, by: User) -> None:
         _keep_an_owner(workspace, user)
     Membership.objects.filter(workspace=workspace, user=user).delete()
     _forget_invitations_of(user, workspace)
+    ApiToken.objects.working().filter(workspace=workspace, user=user).update(revoked_at=timezone.now())
     note(workspace, by, "member.remove", user, kind="member", name=user.username, detail={"before": old})
     nudge(workspace.group, "members:moved", user=user.pk)
 
@@ -98,6 +101,7 @@ def switch_off(user: User, *, by: User | None) -> None:
     for workspace in owned:
         _lock(workspace)
         _keep_an_owner(workspace, user)
+    ApiToken.objects.working().filter(user=user).update(revoked_at=timezone.now())
     User.objects.filter(pk=user.pk).update(is_active=False)
     user.is_active = False
     Invitation.objects.pending().filter(made_by=user).delete()
@@ -197,6 +201,48 @@ def join_as_new(invitation: Invitation, person: User, password: str) -> Membersh
     person.set_password(password)
     person.save()
     return join(invitation, person)
+
+
+@transaction.atomic
+def issue_token(
+    workspace: Workspace, person: User, name: str, rights: set[Right], *, days: int
+) -> tuple[ApiToken, str]:
+    """Make an API token of `person` with some of their rights; return it and its word, which is never stored.
+
+    It always lets see. Raises NeedsRight for what the person's role lacks and for what no token may carry.
+    """
+    if person.scope is not None or days not in TOKEN_DAYS:
+        raise ValueError("Signed-in people make tokens, of so many days.")
+    _lock(workspace)
+    for right in sorted({Right.VIEW, *rights}):
+        require(person, right, workspace)
+        if right not in GRANTABLE:
+            raise NeedsRight(_("Your role in %(workspace)s does not allow this.") % {"workspace": workspace.name})
+    word = f"studio_{secrets.token_urlsafe(32)}"
+    token = ApiToken.objects.create(
+        workspace=workspace,
+        user=person,
+        name=name,
+        rights=sorted({Right.VIEW, *rights}),
+        token_sha256=hash_of(word),
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    facts = {"rights": token.rights, "expires_at": token.expires_at.isoformat()}
+    note(workspace, person, "token.make", token, kind="token", name=name, detail=facts)
+    return token, word
+
+
+@transaction.atomic
+def revoke_token(token: ApiToken, *, by: User) -> None:
+    """End an API token: one's own, or as an Owner anybody's. Once is enough. Raises NeedsRight for others'."""
+    if by.scope is not None or (by != token.user and not may(by, Right.ASSIGN_ROLES, token.workspace)):
+        raise NeedsRight(
+            _("Your role in %(workspace)s does not allow this.") % {"workspace": token.workspace.name},
+            needed(Right.ASSIGN_ROLES),
+        )
+    if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        facts = {"of": token.user.username}
+        note(token.workspace, by, "token.revoke", token, kind="token", name=token.name, detail=facts)
 
 
 @transaction.atomic

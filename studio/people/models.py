@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from studio.people.permissions import Role
+from studio.people.permissions import Right, Role, Scope
 
 # Source: the `workspaceName` pattern of the provider's contract, 2020-08-01.
 valid_workspace_name = RegexValidator(
@@ -31,6 +31,7 @@ class User(AbstractUser):
 
     theme = models.CharField(max_length=8, choices=Theme, default=Theme.SYSTEM)
     language = models.CharField(max_length=8, blank=True)  # empty: as the browser asks
+    scope: Scope | None = None  # of the API token this person comes by; None: signed in
 
     @property
     def initials(self) -> str:
@@ -46,10 +47,14 @@ class User(AbstractUser):
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     def for_user(self, user: Any) -> "WorkspaceQuerySet":
-        """Return the workspaces `user` belongs to."""
+        """Return the workspaces `user` belongs to; of who comes by an API token, at most the token's."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(memberships__user=user)
+        belongs = self.filter(memberships__user=user)
+        if user.scope is None:
+            return belongs
+        seen = user.scope.workspace_id
+        return belongs.filter(pk=seen) if user.scope.allows(Right.VIEW, seen) else self.none()
 
 
 class Allowance(models.TextChoices):
@@ -248,3 +253,51 @@ class SignInLink(models.Model):
             return None
         user = cls.objects.get(token_sha256=digest).user
         return user if user.is_active else None
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def working(self) -> "ApiTokenQuerySet":
+        """Return those that open something: neither revoked nor too old, of people who may sign in."""
+        return self.filter(revoked_at=None, expires_at__gt=timezone.now(), user__is_active=True)
+
+
+class ApiToken(models.Model):
+    """What a program shows instead of signing in: some of a person's rights in one workspace. Only a hash is kept."""
+
+    USED_WITHIN = timedelta(minutes=1)  # how exactly `used_at` is kept: asking often writes seldom
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="api_tokens")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    rights = models.JSONField(default=list)  # of Right
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)  # within a minute
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"API token {self.name} of {self.user}"
+
+    @property
+    def scope(self) -> Scope:
+        """Return what it leaves of its person's rights."""
+        return Scope(self.workspace_id, frozenset(right for right in Right if right.value in self.rights))
+
+    @classmethod
+    def person_of(cls, token: str) -> User | None:
+        """Return whose `token` is, limited to its scope, and note its use; None when it does not work."""
+        found = cls.objects.working().select_related("user").filter(token_sha256=hash_of(token)).first()
+        if found is None:
+            return None
+        now = timezone.now()
+        if found.used_at is None or now - found.used_at >= cls.USED_WITHIN:
+            cls.objects.filter(pk=found.pk).update(used_at=now)
+        person = found.user
+        person.scope = found.scope
+        return person

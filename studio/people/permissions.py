@@ -3,6 +3,7 @@
 Source: Azure ML's built-in roles (how-to-assign-roles, 2021 to 2026), condensed.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,29 @@ TABLE: dict[Role, frozenset[Right]] = {
 }
 
 
+# What an API token may carry. Who belongs to a workspace, and how safe it is, a signed-in person decides.
+GRANTABLE = frozenset(Right) - {Right.ASSIGN_ROLES, Right.EDIT_SAFETY}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What an API token leaves of its person's rights: some of them, in one workspace."""
+
+    workspace_id: int
+    rights: frozenset[Right]
+
+    def allows(self, right: Right, workspace_id: int) -> bool:
+        return workspace_id == self.workspace_id and right in self.rights & GRANTABLE
+
+
 def may(user: "User | AnonymousUser", right: Right, workspace: "Workspace") -> bool:
-    """Say whether `user` has `right` in `workspace`. Inactive and unknown people have none."""
+    """Say whether `user` has `right` in `workspace`. Inactive and unknown people have none.
+
+    Who comes by an API token has what both the token's scope and the role allow.
+    """
     if not user.is_authenticated or not user.is_active:
+        return False
+    if user.scope is not None and not user.scope.allows(right, workspace.pk):
         return False
     role = workspace.role_of(user)
     return role is not None and right in TABLE[role]
