@@ -269,6 +269,8 @@ def _options(form: SubmitForm, kinds: dict[str, Any]) -> list[dict[str, Any]]:
         initial = like.config.get("options", {}) if like and like.target and like.target.kind == kind else {}
         typed = form.options if form.options is not None and form.chosen and form.chosen.kind == kind else None
         if (own := typed or options_form(kind, initial=initial)) is not None:
+            for name in own.needed:
+                own.fields[name].required = True  # for whoever reads it: it shows only where it is
             depends = {name: (own.add_prefix(on), value) for name, (on, value) in own.shown_with.items()}
             fields = [{"bound": own[name], "depends": depends.get(name)} for name in own.fields]
             parts.append({"kind": kind, "label": label, "fields": fields})

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from django.forms import BaseForm, Form
+from django.utils.translation import gettext as _
 
 from compute.states import EndReason, ProvisioningState
 
@@ -94,6 +95,16 @@ class RunForm(Form):
     """What one run may say to a kind. What is cleaned is JSON, and is kept with the run."""
 
     shown_with: ClassVar[dict[str, tuple[str, str]]] = {}  # field → (another field, its value that makes it of use)
+    needed: ClassVar[frozenset[str]] = frozenset()  # of those: what has to be said while it is shown
+
+    def clean(self) -> dict[str, Any]:
+        """Hold that what is needed is said, where it is of use."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name in self.needed & cleaned.keys():
+            on, value = self.shown_with[name]
+            if cleaned.get(on) == value and cleaned[name] in (None, ""):
+                self.add_error(name, _("It is needed."))
+        return cleaned
 
 
 class Driver(ABC):

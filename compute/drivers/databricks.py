@@ -121,6 +121,7 @@ class DatabricksRunForm(RunForm):
         "cluster_id": ("cluster", EXISTING),
         **dict.fromkeys(("spark_version", "node_type", "workers", "most_workers"), ("cluster", NEW)),
     }
+    needed = frozenset({"cluster_id", "spark_version", "node_type", "workers"})
 
     cluster = forms.ChoiceField(
         label=gettext_lazy("Cluster"),
@@ -151,12 +152,8 @@ class DatabricksRunForm(RunForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Hold that what the chosen kind of cluster needs is said."""
-        cleaned = super().clean() or self.cleaned_data
-        needed = ("cluster_id",) if cleaned.get("cluster") == EXISTING else ("spark_version", "node_type", "workers")
-        for name in needed:
-            if name in cleaned and not cleaned[name]:
-                self.add_error(name, _("It is needed."))
+        """Hold that a cluster that scales has room to."""
+        cleaned = super().clean()
         if cleaned.get("most_workers") and cleaned.get("workers") and cleaned["most_workers"] < cleaned["workers"]:
             self.add_error("most_workers", _("At most is less than the workers above."))
         return cleaned
