@@ -19,7 +19,7 @@ from studio.bench.figures import percentile
 if TYPE_CHECKING:
     from studio.bench import Bench
 
-ROUNDS, AT_ONCE = 10, 20
+ROUNDS, AT_ONCE = 10, 10
 PEERS = {  # what pip installs for it
     "ray_jobs": ["ray[default]==2.60.0"],
     "buildbot": ["buildbot[bundle]==4.3.0", "buildbot-worker==4.3.0", "setuptools<81"],
@@ -93,7 +93,7 @@ def compare(bench: "Bench") -> dict[str, dict[str, dict[str, Any]]]:
                 seconds = ask("first")
                 if turn and seconds is not None:  # the first warms it up
                     took["first"][name].append(seconds)
-        for _turn in range(3):
+        for _turn in range(2):
             for name, ask in systems.items():
                 if (seconds := ask(f"many {AT_ONCE}")) is not None:
                     took["many"][name].append(seconds)

@@ -17,7 +17,7 @@ c["workers"] = [worker.Worker("here", "secret", max_builds=4)]
 c["protocols"] = {{"pb": {{"port": "tcp:{pb}:interface=127.0.0.1"}}}}
 c["schedulers"] = [schedulers.ForceScheduler(name="force", builderNames=["train"],
     properties=[util.StringParameter(name="script", default="")])]
-steps = [steps.ShellCommand(command=[{python!r}, "-u", "-c", util.Property("script")])]
+steps = [steps.ShellCommand(name="run", command=[{python!r}, "-u", "-c", util.Property("script")])]
 c["builders"] = [util.BuilderConfig(name="train", workernames=["here"], factory=util.BuildFactory(steps))]
 c["www"] = {{"port": "tcp:{www}:interface=127.0.0.1"}}
 c["db"] = {{"db_url": "sqlite:///state.sqlite"}}
@@ -53,7 +53,10 @@ class Master:
         return int(next(iter(requests.values())))
 
     def wait_for(self, path: str, name: str) -> dict[str, Any]:
+        until = time.monotonic() + 60
         while not (found := self.get(path)[name]):
+            if time.monotonic() > until:
+                sys.exit(f"Buildbot has no {name} at {path}.")
             time.sleep(0.01)
         entry: dict[str, Any] = found[0]
         return entry
@@ -62,7 +65,7 @@ class Master:
         started = time.monotonic()
         number = self.force("print('the first line')")
         build = self.wait_for(f"builds?buildrequestid={number}", "builds")["buildid"]
-        step = self.wait_for(f"builds/{build}/steps?number=0", "steps")["stepid"]
+        step = self.wait_for(f"builds/{build}/steps?name=run", "steps")["stepid"]
         log = self.wait_for(f"steps/{step}/logs", "logs")["logid"]
         while "the first line" not in str(self.get(f"logs/{log}/contents")):
             time.sleep(0.01)
