@@ -273,7 +273,7 @@ def is_sqlite() -> bool:
 def _secret_files() -> list[Path]:
     names = ("SECRET_KEY_FILE", "SEAL_KEYS_FILE", "DATABASE_URL_FILE", "REDIS_URL_FILE")
     named = [Path(os.environ[name]) for name in names if os.environ.get(name)]
-    return [Path(settings.DATA_DIR) / "secret_key", Path(settings.DATA_DIR) / "seal_keys", *named]
+    return [*(Path(settings.DATA_DIR) / name for name in ("secret_key", "seal_keys", "queue_password")), *named]
 
 
 def _is_loopback(host: str) -> bool:

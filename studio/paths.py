@@ -33,6 +33,15 @@ def own_queue_url(data: Path) -> str:
     return f"unix://:{password}@{socket_path(data)}"
 
 
+def write_privately(place: Path, text: str) -> None:
+    """Write a file that its owner alone reads, whole or not at all."""
+    fresh = place.with_name(f"{place.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(place)
+
+
 def last_url(data: Path) -> str:
     """Return the address under which `manage.py up` served last."""
     try:

@@ -27,6 +27,10 @@ LAST_LINES = 15
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
+class Refused(Exception):
+    """The studio cannot start here. The message says why, and what to do."""
+
+
 def say(line: str) -> None:
     """Tell it in the terminal, if that is still there."""
     with suppress(OSError):

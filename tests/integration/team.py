@@ -22,8 +22,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from studio.checks import find_postgresql
+from studio.own_queue import valkey_binary
 from studio.paths import CHECKOUT
-from studio.up import valkey_binary
 
 PATIENCE = 60.0  # seconds, on a busy machine
 BIN = Path(sys.prefix) / "bin"

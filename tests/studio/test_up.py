@@ -14,7 +14,7 @@ import kombu
 import pytest
 import redis
 
-from studio import bootstrap, checks, settings, supervisor, up
+from studio import bootstrap, checks, own_queue, settings, supervisor, up
 from studio.paths import CHECKOUT, own_queue_url, socket_path
 
 ANYWHERE = "0.0.0.0"  # noqa: S104
@@ -47,12 +47,12 @@ def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture
 def test_a_port_in_use_is_said_with_another_to_try():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(up.Refused, match=rf"Port {port} of 127.0.0.1 is in use.*--port {port + 1}"):
+        with pytest.raises(supervisor.Refused, match=rf"Port {port} of 127.0.0.1 is in use.*--port {port + 1}"):
             up.listen("127.0.0.1", port)
 
 
 def test_a_host_that_is_not_this_machine_is_said():
-    with pytest.raises(up.Refused, match="no address of this machine"):
+    with pytest.raises(supervisor.Refused, match="no address of this machine"):
         up.listen("192.0.2.1", 0)
 
 
@@ -60,7 +60,7 @@ def test_a_file_in_the_place_of_the_data_directory_is_said(tmp_path: Path):
     file = tmp_path / "data"
     file.write_text("")
     for path in (file, file / "below"):
-        with pytest.raises(up.Refused, match=r"is a file where a directory is needed\. Name another"):
+        with pytest.raises(supervisor.Refused, match=r"is a file where a directory is needed\. Name another"):
             up.prepare_data_dir(path)
 
 
@@ -72,7 +72,7 @@ def test_the_data_directory_is_for_its_owner_alone(tmp_path: Path):
 def test_a_second_start_is_told_who_has_the_data_directory(tmp_path: Path):
     lock = up.take_lock(tmp_path)
     (tmp_path / "url").write_text("http://127.0.0.1:8000/")
-    with pytest.raises(up.Refused, match=rf"runs already at http://127.0.0.1:8000/ \(process {os.getpid()}\)"):
+    with pytest.raises(supervisor.Refused, match=rf"runs already at http://127.0.0.1:8000/ \(process {os.getpid()}\)"):
         up.take_lock(tmp_path)
     os.close(lock)
     os.close(up.take_lock(tmp_path))
@@ -93,7 +93,7 @@ def test_the_secret_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: P
 def test_the_own_queue_lets_in_who_knows_its_password_alone(environment: pytest.MonkeyPatch, tmp_path: Path):
     """A run of the same user finds the socket, and not the password: Landlock hides the data directory's files."""
     up.make_keys(tmp_path)
-    child = up.valkey(tmp_path, tmp_path)
+    child = own_queue.valkey(tmp_path, tmp_path)
     pid = os.fork()
     if pid == 0:
         child.run()
@@ -142,15 +142,15 @@ def test_an_address_behind_a_proxy_is_kept_and_trusted(environment: pytest.Monke
 
 
 def test_the_queue_comes_in_a_wheel():
-    answer = subprocess.run([up.valkey_binary(), "--version"], capture_output=True, text=True, check=True)
+    answer = subprocess.run([own_queue.valkey_binary(), "--version"], capture_output=True, text=True, check=True)
     assert "v=9." in answer.stdout
 
 
 def test_without_a_queue_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(up, "find_spec", lambda name: None)
+    monkeypatch.setattr(own_queue, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(up.Refused, match="apt-get install valkey-server"):
-        up.valkey_binary()
+    with pytest.raises(supervisor.Refused, match="apt-get install valkey-server"):
+        own_queue.valkey_binary()
 
 
 def test_errors_in_a_log_are_shown_from_the_first_look_on(tmp_path: Path):
