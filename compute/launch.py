@@ -126,6 +126,11 @@ def _surroundings(job: Job, spec: JobSpec, rank: int, node: Node | None, python:
     return {name: str(value) for name, value in (spec["variables"] | variables).items()}
 
 
+def variables_of(job: Job) -> dict[str, Any]:
+    """Return the variables of a job that one process elsewhere runs: what was asked for, the studio's own over it."""
+    return dict(job.spec["variables"]) | known_to_a_run(job)
+
+
 def known_to_a_run(job: Job, rank: int = 0) -> dict[str, Any]:
     """Return the variables that every run sees, whatever machine it runs on. Source: azure-ml facts D8."""
     workspace = job.target.workspace

@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -97,9 +98,9 @@ class OverSsh(Driver, Attaches, Executes, Streams):
 
     # ----- a job
 
+    @abstractmethod
     def command(self, job: Job, link: remote.Link) -> tuple[list[str], list[tuple[str, str]]]:
         """Return what is run in the job's working directory there, and the files [(name, text)] it needs for it."""
-        raise NotImplementedError
 
     def submit(self, job: Job) -> Handle:
         link, folder = self.link(), f"{job.run_id}/{job.attempt}"
@@ -159,7 +160,7 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             "TMPDIR": f"{top}/tmp",  # noqa: S108 - a folder of the run's own
             "MASTER_ADDR": "127.0.0.1",
         }
-        return dict(job.spec["variables"]) | launch.known_to_a_run(job) | own
+        return launch.variables_of(job) | own
 
     def _spec(self, job: Job, link: remote.Link, argv: list[str]) -> dict[str, Any]:
         """Return what the shepherd there is told, in the words of `processes.ProcessSpec`."""

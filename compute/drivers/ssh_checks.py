@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
@@ -81,7 +82,8 @@ def checks(driver: "OverSsh") -> Iterator[Check]:
             yield driver.questions[ahead[0]](driver, link)
             del ahead[0]
     except (StudioError, OSError, ValueError) as exc:
-        yield found(ahead[0], BAD, ssh.words(exc), _("Check again."))
+        yield replace(found(ahead.pop(0), BAD, ssh.words(exc), _("Check again.")), needed=True)  # of more than itself
+        yield from skipped()
     finally:
         link.close()
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from compute import launch, logs, remote, tasks
-from compute.drivers.base import CheckState
-from compute.models import ComputeTarget, Job
-from compute.states import EndReason, JobState, ProvisioningState
-from runs import snapshots
-from runs.actions import cancel_run, submit_run
-from runs.configuration import EnvironmentSpec, RunConfiguration
+from compute import logs, remote, tasks
+from compute.drivers.base import Check, CheckState
+from compute.drivers.virtualmachine import VirtualMachineDriver
+from compute.models import ComputeTarget
+from compute.states import EndReason, ProvisioningState
+from runs.actions import cancel_run
+from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
-from runs.tasks import advance_run, record_job
 from studio.people.models import User, Workspace
 from studio.seal import seal
+from tests.elsewhere import ended, job_of, log_of, submitted, until
 from tests.sshd import Sshd, key_pair, scratch_user
 
 pytestmark = pytest.mark.django_db
@@ -73,44 +73,9 @@ Submit = Callable[..., Run]
 @pytest.fixture
 def submit(machine: ComputeTarget, workspace: Workspace, ana: User) -> Submit:
     def submit(script: str, *arguments: str, **changes: Any) -> Run:
-        snapshot, _facts = snapshots.from_text(workspace, "train.py", script)
-        config = RunConfiguration("train.py", list(arguments), **changes)
-        run = submit_run(workspace, by=ana, experiment="far", target=machine, snapshot=snapshot, config=config)
-        advance_run(run.pk)
-        return again(run)
+        return submitted(machine, ana, {"train.py": script}, *arguments, **changes)
 
     return submit
-
-
-def again(run: Run) -> Run:
-    record_job(job_of(run).pk)
-    run.refresh_from_db()
-    return run
-
-
-def job_of(run: Run) -> Job:
-    return Job.objects.select_related("target__workspace").filter(run_id=run.run_id).latest("attempt")
-
-
-def log_of(run: Run) -> str:
-    key = launch.log_key(job_of(run))
-    return logs.read(key, 0, logs.size(key)).decode()
-
-
-def until(true: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-
-
-def ended(run: Run, seconds: float = 30) -> Run:
-    def has_ended() -> bool:
-        tasks.follow_job(job_of(run).pk)
-        return job_of(run).state == JobState.ENDED
-
-    until(has_ended, seconds)
-    return again(run)
 
 
 def test_a_run_goes_there_and_its_log_and_outputs_come_back(submit: Submit) -> None:
@@ -248,6 +213,18 @@ def test_the_doctor_finds_a_healthy_machine_well(machine: ComputeTarget) -> None
     assert [check.key for check in found.values() if check.state == CheckState.BAD] == []
     assert found["host_key"].state == CheckState.OK
     assert found["sign_in"].evidence == f"signed in as {machine.config['username']}"
+
+
+def test_a_machine_that_stops_answering_halfway_has_not_passed(
+    machine: ComputeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(driver: object, link: remote.Link) -> Check:
+        raise OSError("cut off")
+
+    monkeypatch.setitem(VirtualMachineDriver.questions, "shell", cut)
+    found = {check.key: check for check in machine.driver.checks()}  # type: ignore[attr-defined]
+    assert (found["shell"].state, found["shell"].needed) == (CheckState.BAD, True)
+    assert found["python"].state == found["disk"].state == CheckState.SKIPPED
 
 
 def test_the_doctor_asks_for_a_host_key_that_nobody_has_seen(machine: ComputeTarget, server: Sshd) -> None:
