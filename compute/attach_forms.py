@@ -97,3 +97,28 @@ class AttachForm(forms.Form):
         """Return the credentials that were typed."""
         kept = [name for name, field in self.fields.items() if isinstance(field, SecretField)]
         return {name: self.cleaned_data[name] for name in kept if self.cleaned_data.get(name)}
+
+
+class AzureForm(AttachForm):
+    """The form of what may be a resource of Azure, whose id is kept with it."""
+
+    provider: ClassVar[str] = ""  # of its resource id
+    resource: ClassVar[str] = ""
+
+    resource_id = forms.CharField(
+        label=gettext_lazy("Azure resource id"),
+        required=False,
+        max_length=500,
+        help_text=gettext_lazy("Kept with it, where it is Azure’s."),
+    )
+
+    def clean_resource_id(self) -> str:
+        """Hold the form of a resource id. Source: azure-ml facts J3, point 3."""
+        resource_id = str(self.cleaned_data["resource_id"]).strip()
+        parts = resource_id.split("/")
+        if resource_id and (len(parts) != 9 or [parts[1].lower(), parts[6]] != ["subscriptions", self.provider]):
+            raise forms.ValidationError(
+                _("A resource id reads /subscriptions/…/resourceGroups/…/providers/%(provider)s/%(resource)s/…")
+                % {"provider": self.provider, "resource": self.resource}
+            )
+        return resource_id

@@ -94,10 +94,7 @@ class Application:
             self.note({"state": final.group(1)})
         if (in_cluster or code) and not self.told_to_end:
             for pause in range(LOGS):
-                said = yarn("logs", "-applicationId", self.name)
-                if said:
-                    say(f"studio: the log of {self.name}, as YARN has it")
-                    say(said)
+                if hand_on(["yarn", "logs", "-applicationId", self.name], f"studio: the log of {self.name}, from YARN"):
                     return
                 time.sleep(pause)
             say(f"studio: YARN has no log of {self.name}")
@@ -116,6 +113,37 @@ def yarn(*arguments: str) -> str:
         say(f"studio: yarn {arguments[0]}: {told.stderr.decode(errors='replace')[-2000:]}")
         return ""
     return told.stdout.decode(errors="replace")
+
+
+def hand_on(command: list[str], title: str) -> bool:
+    """Write what a command prints into the job's log, under a title, as it comes; say whether there was anything."""
+    try:
+        child, output = start(command, errors=False)
+    except OSError:
+        return False
+    came = False
+    while piece := os.read(output, 65536):
+        if not came:
+            say(title)
+        came = True
+        write(piece)
+    os.close(output)
+    child.wait()
+    return came
+
+
+def start(command: list[str], *, errors: bool = True) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program; return it, and where what it prints can be read. Raises OSError when it cannot be started."""
+    ours, theirs = os.pipe()
+    try:
+        aside = theirs if errors else subprocess.DEVNULL
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=aside)
+    except OSError:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return child, ours
 
 
 def say(line: str) -> None:
@@ -172,14 +200,12 @@ def main(top: Path) -> int:
 
     signal.signal(signal.SIGTERM, told)
     pack(Path.cwd(), top / "snapshot.zip")
-    ours, theirs = os.pipe()
     try:
-        child = subprocess.Popen(command(order, top), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        child, output = start(command(order, top))
     except OSError as exc:
         say(f"studio: spark-submit cannot be started: {exc}")
         return 127
-    os.close(theirs)
-    while piece := os.read(ours, 65536):
+    while piece := os.read(output, 65536):
         write(piece)
         application.hear(piece)
     code = child.wait()

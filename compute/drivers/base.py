@@ -156,7 +156,6 @@ class Attaches(ABC):
     host_key_tells: ClassVar[bool] = False  # the same host key is the same machine, whatever its address
     run_form: ClassVar[type[RunForm] | None] = None  # what one run may say to this kind; kept as spec["options"]
     environments: ClassVar[frozenset[str]] = frozenset({"interpreter", "pip", "conda"})  # what can be asked for
-    script_suffix: ClassVar[str] = ".py"  # of what is run there
 
     @classmethod
     @abstractmethod

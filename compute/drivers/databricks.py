@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from compute import addresses, launch
-from compute.attach_forms import AttachForm, SecretField
 from compute.drivers.base import (
     Attaches,
     Check,
@@ -25,9 +23,9 @@ from compute.drivers.base import (
     JobReport,
     Need,
     Phase,
-    RunForm,
     TargetReport,
 )
+from compute.drivers.databricks_form import EXISTING, NEW, DatabricksForm, DatabricksRunForm
 from compute.models import Job
 from compute.requirements import requirements_of
 from compute.states import EndReason, ProvisioningState
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import Run
 
-EXISTING, NEW = "existing", "new"
 LARGEST_FILE = 10 * 1024 * 1024  # bytes. Source: Databricks' limit of Workspace Import
 PATIENCE, TRY_FOR = 20, 20  # seconds for an answer, and for trying again what is too busy
 ASK_AGAIN = 5.0  # seconds
@@ -67,96 +64,6 @@ del sys.argv[:3]
 sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-class DatabricksForm(AttachForm):
-    folded: ClassVar[tuple[str, ...]] = ("expires", "resource_id")
-
-    url = forms.CharField(
-        label=gettext_lazy("Workspace URL"),
-        max_length=255,
-        help_text=gettext_lazy("https://adb-1234567890123456.7.azuredatabricks.net, as in the browser."),
-    )
-    access_token = SecretField(
-        label=gettext_lazy("Personal access token"),
-        one_line=True,
-        max_length=1000,
-        help_text=gettext_lazy("It is kept sealed, and can be replaced before it expires."),
-    )
-    expires = forms.DateField(
-        label=gettext_lazy("The token expires on"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
-        help_text=gettext_lazy("The doctor warns in time. Databricks shows the day when the token is made."),
-    )
-    resource_id = forms.CharField(
-        label=gettext_lazy("Azure resource id"),
-        required=False,
-        max_length=500,
-        help_text=gettext_lazy("Kept with it, where the workspace is Azure’s."),
-    )
-
-    def clean_url(self) -> str:
-        """Keep scheme and host alone: what stands behind them in a browser is a page of the workspace."""
-        typed = str(self.cleaned_data["url"]).strip()
-        try:
-            parts = urlsplit(typed if "://" in typed else f"https://{typed}")
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit(""), None
-        plain_is_fine = self.workspace.allows(Allowance.THIS_MACHINE)  # a service on this machine has no certificate
-        if parts.scheme != "https" and not (parts.scheme == "http" and plain_is_fine):
-            raise forms.ValidationError(_("The address begins with https://."))
-        if not parts.hostname or parts.username or not parts.hostname.isprintable():
-            raise forms.ValidationError(_("This is no address of a workspace."))
-        return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
-
-    def config(self) -> dict[str, Any]:
-        expires = self.cleaned_data["expires"]
-        return super().config() | {"expires": expires.isoformat() if expires else ""}
-
-
-class DatabricksRunForm(RunForm):
-    shown_with: ClassVar[dict[str, tuple[str, str]]] = {
-        "cluster_id": ("cluster", EXISTING),
-        **dict.fromkeys(("spark_version", "node_type", "workers", "most_workers"), ("cluster", NEW)),
-    }
-    needed = frozenset({"cluster_id", "spark_version", "node_type", "workers"})
-
-    cluster = forms.ChoiceField(
-        label=gettext_lazy("Cluster"),
-        choices=[
-            (NEW, gettext_lazy("A new one, which ends with the run")),
-            (EXISTING, gettext_lazy("One that is there")),
-        ],
-        initial=NEW,
-    )
-    cluster_id = forms.RegexField(
-        r"\A[\w\-]{1,100}\Z", label=gettext_lazy("Cluster id"), required=False, help_text="0923-164208-meows279"
-    )
-    spark_version = forms.RegexField(
-        r"\A[\w.\-]{1,100}\Z", label=gettext_lazy("Spark version"), required=False, initial="15.4.x-scala2.12"
-    )
-    node_type = forms.RegexField(
-        r"\A[\w.\-]{1,100}\Z", label=gettext_lazy("Node type"), required=False, initial="Standard_DS3_v2"
-    )
-    workers = forms.IntegerField(
-        label=gettext_lazy("Workers"), required=False, min_value=1, max_value=10_000, initial=1
-    )
-    most_workers = forms.IntegerField(
-        label=gettext_lazy("Workers at most"),
-        required=False,
-        min_value=1,
-        max_value=10_000,
-        help_text=gettext_lazy("More than the workers above: the cluster scales between the two."),
-    )
-
-    def clean(self) -> dict[str, Any]:
-        """Hold that a cluster that scales has room to."""
-        cleaned = super().clean()
-        if cleaned.get("most_workers") and cleaned.get("workers") and cleaned["most_workers"] < cleaned["workers"]:
-            self.add_error("most_workers", _("At most is less than the workers above."))
-        return cleaned
 
 
 class DatabricksDriver(Driver, Attaches, Executes):
@@ -218,11 +125,14 @@ class DatabricksDriver(Driver, Attaches, Executes):
         if not last:
             said = _("the day it expires was not given")
             return _found("expiry", CheckState.WARN, said, _("Give it, and a warning comes in time."))
-        days = (date.fromisoformat(last) - datetime.now(UTC).date()).days
         said = _("until %(day)s") % {"day": last}
-        if days > WARN_BEFORE:
+        if not self._expires_soon():
             return _found("expiry", CheckState.OK, said)
         return _found("expiry", CheckState.WARN, said, _("Make another one, and replace it under Edit."))
+
+    def _expires_soon(self) -> bool:
+        last = self.config.get("expires")
+        return bool(last) and (date.fromisoformat(last) - datetime.now(UTC).date()).days <= WARN_BEFORE
 
     def _runs(self) -> Check:
         with self._service() as service:
@@ -250,7 +160,10 @@ class DatabricksDriver(Driver, Attaches, Executes):
                 service.current_user.me()
         except StudioError as exc:
             return TargetReport(ProvisioningState.FAILED, exc.message[:500])
-        return TargetReport(ProvisioningState.SUCCEEDED)
+        if not self._expires_soon():
+            return TargetReport(ProvisioningState.SUCCEEDED)
+        said = gettext_noop("Its token expires on %(day)s: replace it under Edit.") % {"day": self.config["expires"]}
+        return TargetReport(ProvisioningState.SUCCEEDED, said)
 
     # ----- a job
 
@@ -266,7 +179,7 @@ class DatabricksDriver(Driver, Attaches, Executes):
             files = self._send(service, job, home)
             told = f"{home}/runs/{name}"
             service.workspace.mkdirs(told)
-            variables = {key: str(value) for key, value in _variables(job).items()}
+            variables = {key: str(value) for key, value in launch.variables_of(job).items()}
             _put(service, f"{told}/start.py", START.encode())
             _put(service, f"{told}/variables.json", json.dumps(variables).encode())
             task = jobs.SubmitTask(
@@ -285,10 +198,10 @@ class DatabricksDriver(Driver, Attaches, Executes):
                 ),
             )
             made: Any = service.jobs.submit(
-                run_name=f"{job.run_name or job.run_id}",
+                run_name=job.run_name or job.run_id,
                 tasks=[task],
                 timeout_seconds=int(job.max_seconds or 0) or None,
-                idempotency_token=hashlib.sha256(name.encode()).hexdigest()[:64],  # twice is one run
+                idempotency_token=hashlib.sha256(name.encode()).hexdigest(),  # twice is one run
             )
             launch.say(job, f"Databricks has it as run {made.response.run_id}")
             return {"run": made.response.run_id, "told": told}
@@ -425,10 +338,6 @@ def _put(service: "WorkspaceClient", path: str, content: bytes) -> None:
     from databricks.sdk.service.workspace import ImportFormat
 
     service.workspace.upload(path, content, format=ImportFormat.RAW, overwrite=True)
-
-
-def _variables(job: Job) -> dict[str, Any]:
-    return dict(job.spec["variables"]) | launch.known_to_a_run(job)
 
 
 def _packages(environment: dict[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from compute import farspark, remote
+from compute import farspark, launch, remote
 from compute.drivers import ssh_checks
 from compute.drivers.base import Check, CheckState, Need, RunForm
 from compute.drivers.overssh import OverSsh, Questions
@@ -156,16 +156,14 @@ class HDInsightDriver(OverSsh):
         order = {
             "mode": asked["mode"],
             "options": [*_options(asked, python), "--name", job.run_name or job.run_id],
-            "variables": {name: str(value) for name, value in self.variables(job, link).items() if name != "PATH"},
+            "variables": {name: str(value) for name, value in (_python(job) | launch.variables_of(job)).items()},
         }
         top = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}"
         argv = ["/usr/bin/env", "python3", f"{top}/spark.py", job.spec["script"], *job.spec["arguments"]]
         return argv, [("spark.py", Path(farspark.__file__).read_text()), ("order.json", json.dumps(order))]
 
     def variables(self, job: Job, link: remote.Link) -> dict[str, Any]:
-        python = job.spec["environment"].get("interpreter")
-        own = {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python} if python else {"PYSPARK_PYTHON": "python3"}
-        return own | super().variables(job, link)
+        return _python(job) | super().variables(job, link)
 
     def facts_of(self, link: remote.Link, folder: str) -> dict[str, Any]:
         """Return what YARN calls the application, how it is, and its page. What it says is the cluster's word."""
@@ -190,6 +188,11 @@ def settings_of(text: str) -> list[tuple[str, str]]:
     if len(found) > MOST_SETTINGS:
         raise forms.ValidationError(_("%(n)d lines are too many.") % {"n": len(found)})
     return found
+
+
+def _python(job: Job) -> dict[str, str]:
+    python = job.spec["environment"].get("interpreter")
+    return {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python} if python else {"PYSPARK_PYTHON": "python3"}
 
 
 def _memory(typed: str) -> str:

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from compute.attach_forms import AttachForm, SecretField
+from compute.attach_forms import AzureForm, SecretField
 from compute.drivers.base import Need
 from compute.models import ComputeTarget
 from compute.ssh import read_key
@@ -35,7 +35,7 @@ NOT_IN_ADDRESSES = frozenset(" /@\\'\"`$;|&<>()[]{}*?!")
 NOT_IN_NAMES = frozenset(" /:@\\'\"`$;|&<>")
 
 
-class SshForm(AttachForm):
+class SshForm(AzureForm):
     """Address, user and credentials. A kind adds what is its own."""
 
     shown_with: ClassVar[dict[str, tuple[str, str]]] = {
@@ -44,8 +44,6 @@ class SshForm(AttachForm):
         "password": ("authentication", "password"),
     }
     folded: ClassVar[tuple[str, ...]] = ("jump_host", "resource_id")
-    provider: ClassVar[str] = ""  # of its resource id
-    resource: ClassVar[str] = ""
 
     address = forms.CharField(label=gettext_lazy("Host name or IP address"), max_length=255)
     ssh_port = forms.IntegerField(label=gettext_lazy("SSH port"), initial=22, min_value=1, max_value=65535)
@@ -78,12 +76,6 @@ class SshForm(AttachForm):
             "The name of an attached machine to go through, where this one cannot be reached directly."
         ),
     )
-    resource_id = forms.CharField(
-        label=gettext_lazy("Azure resource id"),
-        required=False,
-        max_length=500,
-        help_text=gettext_lazy("Kept with it, where the machine is Azure’s."),
-    )
 
     def clean_address(self) -> str:
         address = str(self.cleaned_data["address"]).strip().lower().rstrip(".")
@@ -100,17 +92,6 @@ class SshForm(AttachForm):
         if not name.isprintable() or NOT_IN_NAMES & set(name) or name.startswith("-"):
             raise forms.ValidationError(_("A user name has no spaces and none of / : @ in it."))
         return name
-
-    def clean_resource_id(self) -> str:
-        """Hold the form of a resource id. Source: azure-ml facts J3, point 3."""
-        resource_id = str(self.cleaned_data["resource_id"]).strip()
-        parts = resource_id.split("/")
-        if resource_id and (len(parts) != 9 or [parts[1].lower(), parts[6]] != ["subscriptions", self.provider]):
-            raise forms.ValidationError(
-                _("A resource id reads /subscriptions/…/resourceGroups/…/providers/%(provider)s/%(resource)s/…")
-                % {"provider": self.provider, "resource": self.resource}
-            )
-        return resource_id
 
     def clean_jump_host(self) -> str:
         name = str(self.cleaned_data["jump_host"]).strip()

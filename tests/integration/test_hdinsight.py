@@ -1,6 +1,5 @@
 """Runs on a Spark cluster: a real Spark behind a real sshd. YARN, which needs a Hadoop, is played by two programs."""
 
-import io
 import os
 import random
 import shutil
@@ -15,15 +14,13 @@ from compute import remote, tasks
 from compute.drivers.base import CheckState
 from compute.models import ComputeTarget
 from compute.states import EndReason, ProvisioningState
-from runs import snapshots
-from runs.actions import cancel_run, submit_run
-from runs.configuration import RunConfiguration
+from runs.actions import cancel_run
 from runs.models import Run
 from runs.states import RunStatus
-from runs.tasks import advance_run
 from studio.people.models import User, Workspace
 from studio.seal import seal
-from tests.integration.test_virtualmachine import again, ended, job_of, log_of, until
+from tests import elsewhere
+from tests.elsewhere import ended, job_of, log_of, until
 from tests.sshd import Sshd, key_pair, scratch_user
 
 pytestmark = pytest.mark.django_db
@@ -157,13 +154,8 @@ def attached(workspace: Workspace, tmp_path: Path) -> Attach:
 
 
 def submitted(target: ComputeTarget, by: User, files: dict[str, str], *arguments: str, **changes: Any) -> Run:
-    pieces = ((name, io.BytesIO(text.encode())) for name, text in files.items())
-    snapshot, _facts = snapshots.from_files(target.workspace, pieces)
     options = {"mode": "local"} | changes.pop("options", {})
-    config = RunConfiguration(next(iter(files)), list(arguments), options=options, **changes)
-    run = submit_run(target.workspace, by=by, experiment="far", target=target, snapshot=snapshot, config=config)
-    advance_run(run.pk)
-    return again(run)
+    return elsewhere.submitted(target, by, files, *arguments, options=options, **changes)
 
 
 def test_a_real_spark_counts_the_words_of_a_few_megabytes(server: Sshd, attached: Attach, ana: User) -> None:
@@ -205,14 +197,17 @@ def test_where_there_is_no_yarn_the_run_says_so(server: Sshd, attached: Attach, 
 def test_in_the_cluster_the_script_has_its_files_arguments_and_variables(
     on_yarn: Sshd, attached: Attach, ana: User, programs: Path
 ) -> None:
-    script = "import os, sys, helper\nprint(helper.WORD, sys.argv[1:], os.environ['TOKEN'], os.listdir('outputs'))\n"
+    script = (
+        "import os, sys, helper\n"
+        "print(helper.WORD, sys.argv[1:], os.environ['TOKEN'], 'TMPDIR' in os.environ, os.listdir('outputs'))\n"
+    )
     files = {"src/train.py": script, "src/helper.py": "WORD = 'help'\n", "README": ""}
     arguments, variables = ["a b", "$(touch /tmp/owned)"], {"TOKEN": "t; x"}
     options = {"mode": "cluster", "executors": 4, "packages": "org.example:thing:1.0"}
     run = submitted(attached(on_yarn), ana, files, *arguments, options=options, variables=variables)
     run = ended(run, 60)
     assert run.status == RunStatus.COMPLETED, (run.reason, log_of(run))
-    assert "help ['a b', '$(touch /tmp/owned)'] t; x []\n" in log_of(run)  # from YARN's own log
+    assert "help ['a b', '$(touch /tmp/owned)'] t; x False []\n" in log_of(run)  # from YARN's own log
     assert job_of(run).facts == {
         "application": "application_1700000000000_0042",
         "page": "http://head:8088/proxy/application_1700000000000_0042/",

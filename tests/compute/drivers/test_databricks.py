@@ -1,7 +1,5 @@
 """Runs on Databricks: its own client for Python, against a service on loopback that speaks its protocol."""
 
-import io
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,22 +8,21 @@ from typing import Any
 import pytest
 from databricks.sdk.clock import RealClock
 
-from compute import launch, logs, tasks
+from compute import tasks
 from compute.drivers import databricks as driver_module
 from compute.drivers.base import CheckState
-from compute.drivers.databricks import DatabricksForm, DatabricksRunForm
-from compute.models import ComputeTarget, Job
-from compute.states import EndReason, JobState, ProvisioningState
-from runs import snapshots
-from runs.actions import cancel_run, submit_run
-from runs.configuration import EnvironmentSpec, RunConfiguration
+from compute.drivers.databricks_form import DatabricksForm, DatabricksRunForm
+from compute.models import ComputeTarget
+from compute.states import EndReason, ProvisioningState
+from runs.actions import cancel_run
+from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
-from runs.tasks import advance_run, record_job
 from studio.people.models import User, Workspace
 from studio.seal import seal
 from tests.databricks import TOKEN
 from tests.databricks import Workspace as Service
+from tests.elsewhere import ended, job_of, log_of, submitted
 
 NEW = {"cluster": "new", "spark_version": "15.4.x-scala2.12", "node_type": "Standard_DS3_v2", "workers": 2}
 Submit = Callable[..., Run]
@@ -57,38 +54,9 @@ def target(service: Service, workspace: Workspace) -> ComputeTarget:
 @pytest.fixture
 def submit(target: ComputeTarget, workspace: Workspace, ana: User) -> Submit:
     def submit(files: dict[str, str], *arguments: str, **changes: Any) -> Run:
-        pieces = ((name, io.BytesIO(text.encode())) for name, text in files.items())
-        snapshot, _facts = snapshots.from_files(workspace, pieces)
-        config = RunConfiguration(next(iter(files)), list(arguments), **{"options": NEW} | changes)
-        run = submit_run(workspace, by=ana, experiment="far", target=target, snapshot=snapshot, config=config)
-        advance_run(run.pk)
-        return again(run)
+        return submitted(target, ana, files, *arguments, **{"options": NEW} | changes)
 
     return submit
-
-
-def again(run: Run) -> Run:
-    record_job(job_of(run).pk)
-    run.refresh_from_db()
-    return run
-
-
-def job_of(run: Run) -> Job:
-    return Job.objects.select_related("target__workspace").get(run_id=run.run_id)
-
-
-def log_of(run: Run) -> str:
-    key = launch.log_key(job_of(run))
-    return logs.read(key, 0, logs.size(key)).decode()
-
-
-def ended(run: Run) -> Run:
-    deadline = time.monotonic() + 30
-    while job_of(run).state != JobState.ENDED:
-        assert time.monotonic() < deadline
-        tasks.follow_job(job_of(run).pk)
-        time.sleep(0.02)
-    return again(run)
 
 
 def found(target: ComputeTarget) -> dict[str, Any]:
@@ -179,6 +147,9 @@ def test_the_doctor_finds_a_healthy_workspace_well(target: ComputeTarget) -> Non
 def test_the_doctor_warns_before_the_token_expires(target: ComputeTarget) -> None:
     target.config["expires"] = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
     assert found(target)["expiry"].state == CheckState.WARN
+    report = target.driver.refresh()  # the list says it too, with nobody asking
+    assert report.state == ProvisioningState.SUCCEEDED
+    assert report.reason.startswith("Its token expires on ")
 
 
 def test_a_token_that_is_refused_is_said_and_never_shown(target: ComputeTarget, service: Service) -> None:
