@@ -306,6 +306,7 @@ def _last_number(run: Run) -> int:
 
 
 def _definition(target: ComputeTarget, config: RunConfiguration) -> dict[str, Any]:
+    """Return what the run has around it. Raises StudioError for what its target cannot give it."""
     asked = config.environment
     return environments.definition_for(
         target, asked.kind, asked.interpreter if asked.kind == "interpreter" else asked.text

@@ -269,9 +269,6 @@ def _side(attempts: list[Attempt]) -> dict[str, Any]:
 
 SERVICE_FACTS = {
     "application": gettext_lazy("Application"),
-    "cluster": gettext_lazy("Cluster"),
-    "job": gettext_lazy("Job"),
-    "pool": gettext_lazy("Pool"),
     "run": gettext_lazy("Run"),
     "state": gettext_lazy("State there"),
 }

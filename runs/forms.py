@@ -335,10 +335,10 @@ def initial_like(run: Run, *, with_values: bool) -> dict[str, Any]:
     }
 
 
-def likeliest_script(paths: list[str], suffix: str = ".py") -> str:
+def likeliest_script(paths: list[str]) -> str:
     """Return the script that people most likely mean: train.py, main.py, or the only one; else nothing."""
-    scripts = [path for path in paths if path.endswith(suffix)]
-    for name in (f"train{suffix}", f"main{suffix}"):
+    scripts = [path for path in paths if path.endswith(".py")]
+    for name in ("train.py", "main.py"):
         if name in scripts:
             return name
         inside = [path for path in scripts if path.endswith(f"/{name}")]

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from compute.actions import cannot_ever_run
 from compute.drivers import driver_class, kinds_with
-from compute.drivers.base import Attaches, Driver, Executes, Queues
+from compute.drivers.base import Executes, Queues
 from compute.models import ComputeTarget, Job
 from compute.states import JobState
 from runs import actions, snapshots, uploads
@@ -171,14 +171,12 @@ def _script(form: SubmitForm, snapshot: Snapshot) -> str:
     asked = str(form.cleaned_data["script"]).strip().removeprefix("./")
     if form.cleaned_data["source"] == "paste":
         return str(paths[0])
-    driver: Driver | None = form.chosen.driver if form.chosen else None
-    suffix = driver.script_suffix if isinstance(driver, Attaches) else ".py"
-    script = asked or likeliest_script(paths, suffix)
-    scripts = [path for path in paths if path.endswith(suffix)]
+    script = asked or likeliest_script(paths)
+    scripts = [path for path in paths if path.endswith(".py")]
     hint = (
         _("There are: %(names)s.") % {"names": ", ".join(scripts[:8]) + (" …" if len(scripts) > 8 else "")}
         if scripts
-        else _("None of the files ends in %(suffix)s.") % {"suffix": suffix}
+        else _("None of the files ends in .py.")
     )
     if not script:
         raise StudioError(_("Say which script is run."), hint)

@@ -28,7 +28,7 @@ def test_what_the_kind_asks_is_on_the_form_and_hidden_for_other_kinds(as_user, b
     assert 'data-with="options-Tiny-where" data-with-value="queue"' in page
 
 
-def test_what_is_said_to_the_kind_is_kept_and_goes_with_the_job(as_user, ben, url, workspace):
+def test_what_is_said_to_the_kind_is_kept_and_goes_with_the_job(as_user, ben, rita, url, workspace):
     answer = as_user(ben).post(
         url, there(**{"options-Tiny-where": "queue", "options-Tiny-queue_name": "night"}), headers=JSON
     )
@@ -37,6 +37,9 @@ def test_what_is_said_to_the_kind_is_kept_and_goes_with_the_job(as_user, ben, ur
     assert run.config["options"] == Job.objects.get().spec["options"] == {"where": "queue", "queue_name": "night"}
     page = as_user(ben).get(reverse("runs:detail", args=[workspace.name, run.run_id]) + "?tab=details")
     assert '<th scope="row">Queue</th><td class="wrap">night</td>' in page.content.decode()
+    seen = as_user(rita).get(reverse("runs:detail", args=[workspace.name, run.run_id]) + "?tab=details")
+    assert '<th scope="row">Queue</th>' in seen.content.decode()
+    assert "night" not in seen.content.decode()  # Spark's configuration holds keys of storage, for one
     again = as_user(ben).get(f"{url}?like={run.run_id}").content.decode()
     assert 'value="night"' in again
     as_user(ben).post(reverse("runs:resubmit", args=[workspace.name, run.run_id]))
