@@ -270,7 +270,7 @@ def _side(attempts: list[Attempt]) -> dict[str, Any]:
 SERVICE_FACTS = {
     "application": gettext_lazy("Application"),
     "run": gettext_lazy("Run"),
-    "state": gettext_lazy("State there"),
+    "state": gettext_lazy("State"),
 }
 
 

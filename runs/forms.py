@@ -288,7 +288,7 @@ class SubmitForm(forms.Form):
             place = None if name == NON_FIELD_ERRORS else self.options.add_prefix(name)
             if place:
                 self.fields[place] = forms.Field(required=False)
-            self.add_error(place, ValidationError([error.message for error in said.as_data()]))
+            self.add_error(place, ValidationError([str(error) for error in said]))
         cleaned["options"] = self.options.cleaned_data
 
     def configuration(self, script: str) -> RunConfiguration:

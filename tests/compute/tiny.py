@@ -46,6 +46,7 @@ ENGLISH = {
     "At once",
     "A queue",
     "Queue",
+    "Copies",
 }
 KEY = {"type": "ssh-ed25519", "key": "AAAA", "sha256": "SHA256:abcdefgh"}
 OTHER_KEY = {"type": "ssh-ed25519", "key": "BBBB", "sha256": "SHA256:zyxwvuts"}
@@ -88,6 +89,7 @@ class TinyRunForm(RunForm):
 
     where = forms.ChoiceField(label="Runs in", choices=[("now", "At once"), ("queue", "A queue")], initial="now")
     queue_name = forms.CharField(label="Queue", required=False, max_length=40)
+    copies = forms.IntegerField(label="Copies", required=False, min_value=1)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -34,7 +34,11 @@ def test_what_is_said_to_the_kind_is_kept_and_goes_with_the_job(as_user, ben, ri
     )
     assert answer.status_code == 201, answer.content
     run = Run.objects.get()
-    assert run.config["options"] == Job.objects.get().spec["options"] == {"where": "queue", "queue_name": "night"}
+    assert (
+        run.config["options"]
+        == Job.objects.get().spec["options"]
+        == {"where": "queue", "queue_name": "night", "copies": None}
+    )
     page = as_user(ben).get(reverse("runs:detail", args=[workspace.name, run.run_id]) + "?tab=details")
     assert '<th scope="row">Queue</th><td class="wrap">night</td>' in page.content.decode()
     seen = as_user(rita).get(reverse("runs:detail", args=[workspace.name, run.run_id]) + "?tab=details")
@@ -52,6 +56,12 @@ def test_an_error_of_the_kinds_own_field_stands_by_that_field(as_user, ben, url)
     page = as_user(ben).post(url, wrong).content.decode()
     assert "Name the queue." in page
     assert Run.objects.count() == 0
+
+
+def test_the_words_of_an_error_are_whole(as_user, ben, url):
+    wrong = there(**{"options-Tiny-copies": "0"})
+    (said,) = errors(as_user(ben).post(url, wrong, headers=JSON))["options-Tiny-copies"]
+    assert said == "Ensure this value is greater than or equal to 1."
 
 
 def test_a_python_that_only_the_other_machine_has_is_taken(as_user, ben, url):
