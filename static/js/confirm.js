@@ -59,6 +59,10 @@ if (dialog) {
       typed.value = answer.name;
     }
     agreed.add(form);
+    if (!form.isConnected) { // a live part of the page came anew meanwhile: what was agreed to is sent all the same
+      form.hidden = true;
+      document.body.append(form);
+    }
     form.requestSubmit(event.submitter);
   }, true);
 

@@ -222,6 +222,21 @@ def test_a_run_is_watched_through_its_tabs_and_canceled(signed_in: Page, workspa
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
 
 
+def test_what_is_agreed_to_is_done_though_its_part_of_the_page_came_anew_meanwhile(
+    signed_in: Page, workspace: Workspace, run: Run
+) -> None:
+    page = signed_in
+    page.goto(address(workspace, "runs/digits-svm_1/"))
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text("Its processes are asked to stop")
+    old = page.locator("#run-header").element_handle()
+    page.evaluate("id => document.body.dispatchEvent(new CustomEvent(`run-${id}:moved`))", run.pk)
+    page.wait_for_function("old => !old.isConnected", arg=old)
+    page.get_by_role("dialog").get_by_role("button", name="Cancel run").click()
+    expect(page.locator("#run-header")).to_contain_text("Cancel requested")
+    assert Run.objects.get().status == RunStatus.CANCEL_REQUESTED
+
+
 def test_outputs_are_looked_at_by_keyboard_and_do_no_harm(signed_in: Page, workspace: Workspace, run: Run) -> None:
     page = signed_in
     page.goto(address(workspace, f"runs/{run.run_id}/?tab=outputs"))
