@@ -18,6 +18,7 @@ from django.db.models.fields import FloatField, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.http import QueryDict
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -226,6 +227,12 @@ def with_what_a_row_shows(runs: "QuerySet[Run]") -> "QuerySet[Run]":
     return runs.select_related("experiment", "submitted_by", "target", "workspace").defer(
         "config", "properties", "description"
     )
+
+
+def row_html(workspace: Workspace, pk: int) -> str | None:
+    """Return the row of a run, as every member of its workspace sees it; None when it is not there."""
+    run = with_what_a_row_shows(Run.objects.filter(workspace=workspace, pk=pk)).first()
+    return None if run is None else render_to_string("runs/_run_row.html", {"run": run})
 
 
 def page_of_runs(asked: RunFilter, workspace: Workspace, user: User) -> Page:

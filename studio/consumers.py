@@ -1,5 +1,6 @@
-"""One websocket a page: forwards the nudges of its workspace, and nothing else."""
+"""One websocket a page: forwards the nudges of its workspace, with the parts that the page shows of what moved."""
 
+import json
 import logging
 from typing import Any
 from urllib.parse import parse_qs
@@ -7,9 +8,11 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.exceptions import DenyConnection
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
 from django.contrib.sessions.models import Session
 
 from studio.live import SIGNED_OUT, pulse
+from studio.parts import part_of
 from studio.people.models import User, Workspace
 from studio.people.permissions import Right, may
 
@@ -59,7 +62,14 @@ class PersonalConsumer(AsyncJsonWebsocketConsumer):
 
 
 class LiveConsumer(PersonalConsumer):
-    """Tell an open page that something of its workspace moved; the page asks again for what it shows."""
+    """Tell an open page that something of its workspace moved.
+
+    A page says which rows it shows, and in which language: {"shows": ["run-7"], "language": "es"}. Such a row comes
+    with the nudge as it is now, as {"html": "<tr …"}; the page asks again for everything else that it shows.
+    """
+
+    MOST_SHOWN = 200
+    LONGEST = 8192  # characters of what a page says
 
     async def connect(self) -> None:
         self.user = self.scope["user"]
@@ -67,7 +77,7 @@ class LiveConsumer(PersonalConsumer):
         workspace = await database_sync_to_async(workspace_for, thread_sensitive=False)(self.user, name)
         if workspace is None:
             raise DenyConnection
-        self.workspace = workspace
+        self.workspace, self.shown, self.language = workspace, frozenset[str](), settings.LANGUAGE_CODE
         self.groups = [workspace.group]
         await self.channel_layer.group_add(workspace.group, self.channel_name)
         await self.accept()
@@ -82,11 +92,29 @@ class LiveConsumer(PersonalConsumer):
             if still is None:
                 await self.close(code=4403)
                 return
-        await self.send_json({"event": message["event"], **message["facts"]})
+        await self.send_json({"event": message["event"], **message["facts"], **await self.html_of(message)})
+
+    async def html_of(self, message: dict[str, Any]) -> dict[str, str]:
+        """Return {"html": …} of the row that the page shows of what moved; nothing where it shows none."""
+        kind, _colon, what = message["event"].partition(":")
+        pk = message["facts"].get("id")
+        if what != "moved" or "count" not in message or f"{kind}-{pk}" not in self.shown:
+            return {}
+        html = await part_of(self.workspace, kind, pk, message["count"], self.language)
+        return {} if html is None else {"html": html}
 
     async def disconnect(self, code: int) -> None:
         for group in self.groups or []:
             await self.channel_layer.group_discard(group, self.channel_name)
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """Ignore what pages send: nothing is commanded over this socket."""
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """Note what the page shows. Nothing else is said over this socket, and nothing is commanded."""
+        try:
+            said = json.loads(text_data or "") if len(text_data or "") <= self.LONGEST else None
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(said, dict) or not isinstance(said.get("shows"), list):
+            return
+        self.shown = frozenset(one for one in said["shows"][: self.MOST_SHOWN] if isinstance(one, str))
+        if said.get("language") in dict(settings.LANGUAGES):
+            self.language = said["language"]

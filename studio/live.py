@@ -1,8 +1,9 @@
 """Nudges to open pages. The one module that knows the channel layer.
 
-A nudge says that something moved, never what it became: it may be lost, and the page that misses it
-catches up with the next one. It is sent when the transaction commits. Each group counts its nudges, so that
-a page knows whether it missed one between being made and having its socket.
+A nudge says that something moved, never what it became (the rows that travel with it are made where it arrives, by
+studio/parts.py): it may be lost, and the page that misses it catches up with the next one. It is sent when the
+transaction commits. Each group counts its nudges, so that a page knows whether it missed one between being made and
+having its socket.
 """
 
 import asyncio
@@ -61,8 +62,7 @@ class _Door:
     @staticmethod
     def _send(group: str, message: dict[str, Any], publish: Callable[[str, dict[str, Any]], None]) -> None:
         try:
-            _count(group)
-            publish(group, message)
+            publish(group, message | {"count": _count(group)})
         except Exception:  # the broker may be down; rows are the truth and pages catch up
             logger.warning("A nudge to %s was not sent.", group, exc_info=True)
 
@@ -86,8 +86,10 @@ def pulse(group: str) -> int:
         return 0
 
 
-def _count(group: str) -> None:
+def _count(group: str) -> int:
+    """Count one more nudge of `group`; return how many it were by now."""
     try:
-        cache.incr(f"pulse.{group}")
+        return int(cache.incr(f"pulse.{group}"))
     except ValueError:
         cache.set(f"pulse.{group}", 1, timeout=None)
+        return 1

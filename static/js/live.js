@@ -1,5 +1,5 @@
 // The page's one websocket: each nudge becomes events on <body>, and the parts that listen ask again for themselves.
-//   run:moved {id: 7}  →  "run-7:moved" and "run:moved" at once, then at most every 100 ms; "run:moved-slow", for what is
+//   run:moved {id: 7}  →  "run-7:row", unless the row came along, "run-7:moved" and "run:moved" at once, then at most every 100 ms; "run:moved-slow", for what is
 //   beside the point, within about a second, each page at its own moment, then at most every 2 s
 // After a cut, "live:back" lets every part catch up. [data-live-state] says whether the page is kept live.
 const QUICK = 100, SLOW = 2000; // ms between two events of one name
@@ -48,9 +48,24 @@ function tell(name, facts, every) {
   }, every);
 }
 
-function nudged({ event, ...facts }) {
+// Say which rows this page shows: they come along with what is told of them.
+let saidToShow = "";
+
+function sayWhatIsShown() {
+  if (!connected) return;
+  const shows = Array.from(document.querySelectorAll("[data-live-row]"), (row) => row.id);
+  const said = JSON.stringify({ shows, language: document.documentElement.lang });
+  if (said === saidToShow || (!shows.length && !saidToShow)) return;
+  saidToShow = said;
+  socket.send(said);
+}
+
+function nudged({ event, html, ...facts }) {
   if (facts.id !== undefined) {
     const [kind, what] = event.split(":");
+    const row = html && document.getElementById(`${kind}-${facts.id}`);
+    if (row) window.htmx.swap(row, html, { swapStyle: "outerHTML" });
+    else tell(`${kind}-${facts.id}:row`, facts, QUICK);
     tell(`${kind}-${facts.id}:${what}`, facts, QUICK);
     // What runs and waits on a target is shown with it.
     if (kind === "run" && facts.target) tell(`target-${facts.target}:moved`, { id: facts.target }, QUICK);
@@ -85,15 +100,17 @@ function say(now) {
   }
 }
 
-let wait = FIRST_WAIT, cut = false, again = 0;
+let socket = null, wait = FIRST_WAIT, cut = false, again = 0;
 
 function connect() {
   clearTimeout(again);
   again = 0;
-  const socket = new WebSocket(new URL(live, location.href.replace(/^http/, "ws")));
+  socket = new WebSocket(new URL(live, location.href.replace(/^http/, "ws")));
   socket.onopen = () => {
     wait = FIRST_WAIT;
     say(true);
+    saidToShow = "";
+    sayWhatIsShown();
     if (cut) tell("live:back", {}, QUICK);
     cut = false;
   };
@@ -120,5 +137,8 @@ if (live) {
   };
   addEventListener("online", hurry);
   document.addEventListener("visibilitychange", hurry);
-  document.addEventListener("htmx:load", () => { if (connected !== null) say(connected); });
+  document.addEventListener("htmx:load", () => {
+    if (connected !== null) say(connected);
+    sayWhatIsShown();
+  });
 }

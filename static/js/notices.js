@@ -38,7 +38,7 @@ document.addEventListener("htmx:sendError", () => toast(document.body.dataset.si
 
 // A notice is read at once, also by those who do not see it appear.
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target.id !== "notices") return;
+  if (event.detail.target?.id !== "notices") return;
   const notice = event.detail.target.querySelector("[data-notice]");
   notice?.scrollIntoView({ block: "nearest" });
   notice?.focus({ preventScroll: true });

@@ -7,12 +7,23 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
+from django.utils.translation import override
 
+from runs.models import Experiment, Run
+from runs.states import RunStatus
+from studio import parts
 from studio.live import nudge, pulse
-from studio.people.actions import remove_member
+from studio.people.actions import create_workspace, remove_member
 from studio.sockets import sockets
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def a_run(workspace):
+    home = Experiment.objects.create(workspace=workspace, name="digits")
+    facts = {"number": 1, "run_id": "digits_1", "display_name": "brave_lemur", "target_name": "local", "config": {}}
+    return Run.objects.create(workspace=workspace, experiment=home, **facts)
 
 
 class Page:
@@ -30,6 +41,9 @@ class Page:
 
     async def hears(self):
         return json.loads((await self.wire.receive_output(2))["text"])
+
+    async def says(self, what):
+        await self.wire.send_input({"type": "websocket.receive", "text": json.dumps(what)})
 
     async def leaves(self):
         await self.wire.send_input({"type": "websocket.disconnect", "code": 1001})
@@ -88,4 +102,76 @@ async def test_another_workspaces_nudge_does_not_arrive(workspace, rita):
     assert await page.opens()
     await sync_to_async(nudge)("workspace.999999", "run:moved", id=1)
     assert await page.wire.receive_nothing()
+    await page.leaves()
+
+
+async def test_a_row_that_the_page_shows_comes_with_its_nudge_in_the_pages_language(workspace, rita, a_run):
+    page, other = Page(rita), Page(rita)
+    assert await page.opens()
+    assert await other.opens()
+    await page.says({"shows": [f"run-{a_run.pk}"], "language": "es"})
+    await other.says({"shows": ["run-0"], "language": "es"})
+    await sync_to_async(a_run.move)(RunStatus.STARTING)
+    heard = await page.hears()
+    assert heard["event"] == "run:moved"
+    assert f'<tr id="run-{a_run.pk}"' in heard["html"]
+    with override("es"):
+        assert str(RunStatus.STARTING.label) in heard["html"]
+    assert "html" not in await other.hears()
+    await page.leaves()
+    await other.leaves()
+
+
+async def test_twenty_pages_have_a_row_made_once_a_nudge(workspace, rita, a_run, monkeypatch):
+    made = []
+
+    def make(_workspace, pk):
+        made.append(pk)
+        return "<tr></tr>"
+
+    monkeypatch.setitem(parts._made_by, "run", make)
+    pages = [Page(rita) for _ in range(20)]
+    for page in pages:
+        assert await page.opens()
+        await page.says({"shows": [f"run-{a_run.pk}"]})
+    for times in (1, 2):
+        await sync_to_async(nudge)(workspace.group, "run:moved", id=a_run.pk)
+        assert {(await page.hears())["html"] for page in pages} == {"<tr></tr>"}
+        assert made == [a_run.pk] * times
+    for page in pages:
+        await page.leaves()
+
+
+async def test_a_row_of_another_workspace_never_comes(workspace, rita, cleo, a_run):
+    elsewhere = await sync_to_async(create_workspace)("elsewhere", cleo)
+    page = Page(rita)
+    assert await page.opens()
+    await sync_to_async(Run.objects.filter(pk=a_run.pk).update)(workspace=elsewhere)
+    await page.says({"shows": [f"run-{a_run.pk}"]})
+    await sync_to_async(nudge)(workspace.group, "run:moved", id=a_run.pk)
+    assert "html" not in await page.hears()
+    await page.leaves()
+
+
+async def test_a_row_that_cannot_be_made_is_left_to_the_page(workspace, rita, a_run, monkeypatch):
+    monkeypatch.setitem(parts._made_by, "run", lambda _workspace, _pk: 1 / 0)
+    page = Page(rita)
+    assert await page.opens()
+    await page.says({"shows": [f"run-{a_run.pk}"]})
+    await sync_to_async(nudge)(workspace.group, "run:moved", id=a_run.pk)
+    assert await page.hears() == {"event": "run:moved", "id": a_run.pk}
+    await page.leaves()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "[", "[1]", '{"shows": 7}', '{"shows": [[1], null]}', "[" * 8000, '{"shows": ["' + "x" * 9000 + '"]}'],
+)
+async def test_nonsense_from_a_page_does_no_harm(workspace, rita, said):
+    page = Page(rita)
+    assert await page.opens()
+    await page.wire.send_input({"type": "websocket.receive", "text": said})
+    await page.wire.send_input({"type": "websocket.receive", "bytes": b"\xff\x00"})
+    await sync_to_async(nudge)(workspace.group, "run:moved", id=1)
+    assert await page.hears() == {"event": "run:moved", "id": 1}
     await page.leaves()
