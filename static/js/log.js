@@ -1,5 +1,6 @@
 // [data-log]: the live log of a run. See runs/consumers.py for what travels, templates/runs/_log.html for the words.
 import { ask, errors, Find, literal, regular } from "./log/find.js";
+import { linked } from "./log/link.js";
 import { BLOCK, Lines } from "./log/lines.js";
 import { LogSocket } from "./log/socket.js";
 import { allStates, decode, lastState, plain } from "./log/text.js";
@@ -40,7 +41,7 @@ class Log {
     this.part("times").setAttribute("aria-pressed", this.times);
     this.reason = this.part("reason").textContent;
     this.listen();
-    const link = this.linked();
+    const link = linked();
     const picker = this.part("stream");
     if (link.stream && ![...picker.options].some((option) => option.value === link.stream)) picker.add(new Option(link.stream, link.stream));
     this.open(link.stream || picker.value);
@@ -64,7 +65,7 @@ class Log {
     this.errorAt = undefined;
     this.view.looks.clear();
     this.seen = 0; // lines that were there when we stopped following
-    const link = this.linked();
+    const link = linked();
     this.chosen = link.lines;
     this.seek = this.chosen?.[0] ?? null;
     this.lines.reset(0);
@@ -524,18 +525,6 @@ class Log {
   // ----- lines by link
 
   // What the address names: #1/std_log.txt:L5-L9 lines, :B1048576 a byte, :T2026-11-22T14:32:00Z a moment.
-  linked() {
-    const hash = decodeURIComponent(location.hash.slice(1));
-    const match = /^(?:([\w.-]+\/[\w.-]+))?:?(?:L(\d{1,15})(?:-L?(\d{1,15}))?|B(\d{1,15})|T([\dT:.Z+-]{10,40}))?$/.exec(hash);
-    if (!match) return { stream: null, lines: null };
-    const first = Number(match[2]), last = Number(match[3] ?? match[2]);
-    return {
-      stream: match[1] ?? null,
-      lines: match[2] ? [Math.min(first, last), Math.max(first, last)] : null,
-      place: match[4] ? { offset: match[4] } : match[5] ? { time: match[5] } : null,
-    };
-  }
-
   // Go to a byte or a moment: the server knows its line.
   async seekPlace(place) {
     const { stream } = this;
@@ -650,7 +639,7 @@ class Log {
     on(this.port, "copy", (event) => this.copied(event));
     on(document, "keydown", (event) => this.pressed(event));
     on(window, "hashchange", () => {
-      const { stream, lines, place } = this.linked();
+      const { stream, lines, place } = linked();
       if (stream && stream !== this.stream) this.open(stream);
       else if (place) this.seekPlace(place);
       else if (lines) {
