@@ -359,3 +359,35 @@ class Examination(models.Model):
     def moved(self) -> None:
         """Nudge the page that shows it."""
         nudge(self.workspace.group, "examination:moved", id=self.pk)
+
+
+class AzureSignIn(models.Model):
+    """How a workspace signs in to Azure, for every target of Azure's that has no credential of its own."""
+
+    class Way(models.TextChoices):
+        SERVICE_PRINCIPAL = "service-principal", gettext_lazy("A service principal")
+        MANAGED_IDENTITY = "managed-identity", gettext_lazy("The managed identity of the studio’s machine")
+        DEFAULT = "default", gettext_lazy("Whatever the studio’s machine is signed in with")
+
+    workspace = models.OneToOneField(Workspace, on_delete=models.CASCADE, related_name="azure_sign_in")
+    way = models.CharField(max_length=20, choices=Way, default=Way.SERVICE_PRINCIPAL)
+    tenant_id = models.CharField(max_length=36, blank=True)
+    client_id = models.CharField(max_length=36, blank=True)
+    subscription_id = models.CharField(max_length=36)
+    sealed = models.JSONField(default=dict, blank=True)  # {"client_secret": sealed text}; never shown
+    # Where another Azure than the public one answers; empty: the public one. For a service principal alone.
+    authority = models.CharField(max_length=255, blank=True)
+    resource_manager = models.CharField(max_length=255, blank=True)
+    data_lake_analytics = models.CharField(max_length=255, blank=True)  # "{account}" stands for the account's name
+
+    def __str__(self) -> str:
+        return f"Azure sign-in of {self.workspace}"
+
+    def place_of(self, name: str) -> str:
+        """Return the place that the credential `name` is sealed for."""
+        return f"compute.azure/{self.workspace_id}/{name}"
+
+    def secret(self, name: str) -> str:
+        """Return a credential in clear text, or nothing when there is none. Raises CannotUnseal."""
+        sealed = self.sealed.get(name)
+        return unseal(sealed, where=self.place_of(name)) if sealed else ""

@@ -9,6 +9,8 @@ urlpatterns = [
     path("", views.target_list, name="list"),
     path("delete/", views.delete_targets, name="delete_many"),
     path("attach/<str:kind>/", views.attach_target, name="attach"),
+    path("azure/", views.azure_sign_in, name="azure"),
+    path("azure/test/", views.test_azure_sign_in, name="azure_test"),
     path("create/", views.create_cluster, name="create"),
     path("targets/<str:name>/", views.target_detail, name="detail"),  # ?tab=overview|connection|nodes|runs|activity
     path("targets/<str:name>/row/", views.target_row, name="row"),

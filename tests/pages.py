@@ -219,6 +219,7 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("search nothing", f"{of('search')}?q=zebra"),
         Place("members", of("members")),
         Place("settings", of("settings")),
+        Place("azure", of("compute:azure")),
         Place("members as reader", of("members"), "rita"),
         Place("wizard as reader", of("compute:create"), "rita"),
         Place("run as reader", of("runs:detail", "digits-svm_1"), "rita"),

@@ -37,6 +37,7 @@ EDITORS = frozenset({"Contributor", "Owner"})
 OWNERS = frozenset({"Owner"})
 SIGNED_IN = MEMBERS | {"stranger"}
 EVERYBODY = SIGNED_IN | {"nobody"}
+UUID = "33333333-3333-4333-8333-333333333333"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -158,6 +159,8 @@ DOORS: dict[str, Door] = {
     ),
     "compute:identity": Door(TARGET, GET=Way(), POST=Way(COMPUTE, 302, {"identity": "system"})),
     "compute:delete": Door(TARGET, GET=Way(), POST=Way(COMPUTE, 302)),
+    "compute:azure": Door(GET=Way(OWNERS), POST=Way(OWNERS, 302, {"way": "default", "subscription_id": UUID})),
+    "compute:azure_test": Door(POST=Way(OWNERS)),
     "compute:attach": Door(fixed={"kind": "Tiny"}, GET=Way(), POST=Way(COMPUTE, 302, _machine)),
     "compute:connection": Door(ATTACHED, GET=Way(), POST=Way(COMPUTE, 302, _machine)),
     "compute:look_again": Door(ATTACHED, POST=Way(COMPUTE, 302)),
