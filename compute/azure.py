@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -70,23 +71,30 @@ def subscription_of(workspace: Workspace) -> str:
 
 def credential_for(workspace: Workspace) -> "TokenCredential":
     """Return the credential by which the workspace asks for tokens; nothing is asked yet."""
+    found = sign_in_of(workspace)
+    if found.way != AzureSignIn.Way.SERVICE_PRINCIPAL:
+        return _of_this_machine(found.way, found.client_id)
+    authority = endpoints_for(workspace).authority
+    places(workspace, authority)
+    return _of_principal(found.tenant_id, found.client_id, found.secret("client_secret"), authority)
+
+
+@lru_cache(maxsize=64)  # a credential keeps its tokens: one an hour is asked for, not one a request
+def _of_principal(tenant: str, client: str, secret: str, authority: str) -> "TokenCredential":
     from azure import identity
 
-    found = sign_in_of(workspace)
-    match found.way:
-        case AzureSignIn.Way.SERVICE_PRINCIPAL:
-            authority = endpoints_for(workspace).authority
-            places(workspace, authority)
-            return identity.ClientSecretCredential(
-                found.tenant_id,
-                found.client_id,
-                found.secret("client_secret"),
-                authority=authority,
-                disable_instance_discovery=authority not in AUTHORITIES,
-                **LIMITS,
-            )
-        case AzureSignIn.Way.MANAGED_IDENTITY:
-            return identity.ManagedIdentityCredential(client_id=found.client_id or None, **LIMITS)
+    known = authority in AUTHORITIES
+    return identity.ClientSecretCredential(
+        tenant, client, secret, authority=authority, disable_instance_discovery=not known, **LIMITS
+    )
+
+
+@lru_cache(maxsize=16)
+def _of_this_machine(way: str, client: str) -> "TokenCredential":
+    from azure import identity
+
+    if way == AzureSignIn.Way.MANAGED_IDENTITY:
+        return identity.ManagedIdentityCredential(client_id=client or None, **LIMITS)
     return identity.DefaultAzureCredential(process_timeout=10, **LIMITS)
 
 

@@ -1,9 +1,10 @@
 """How one rank of a job is started on this machine: its folder, its command, its surroundings."""
 
+import hashlib
 import os
 import shlex
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,13 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def files_of(top: Path) -> Iterator[tuple[str, str, int, Path]]:
+    """Yield what has to be elsewhere for a job: path, SHA-256, mode, and where it lies here. Links are left out."""
+    for file in sorted(top.rglob("*")):
+        path = file.relative_to(top).as_posix()
+        if file.is_symlink() or not file.is_file():
+            continue
+        with file.open("rb") as source:
+            yield path, hashlib.file_digest(source, "sha256").hexdigest(), file.stat().st_mode & 0o777, file

@@ -322,7 +322,7 @@ def fetch(link: Link, folder: str, into: Path) -> int:
     """
     came = 0
     for name, size, changed in link.ask("outputs", folder=folder):
-        path = _safe(into, str(name))
+        path = safe_path(into, str(name))
         if path is None or _is_here(path, size, changed):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -349,7 +349,7 @@ def _is_here(path: Path, size: int, changed: float) -> bool:
     return facts.st_size == size and abs(facts.st_mtime - changed) < 0.001
 
 
-def _safe(into: Path, name: str) -> Path | None:
+def safe_path(into: Path, name: str) -> Path | None:
     """Return where a far file may be kept here; None for a name that is not to be trusted."""
     parts = name.split("/")
     if name.startswith("/") or "\0" in name or any(part in {"", ".", ".."} or len(part) > 255 for part in parts):

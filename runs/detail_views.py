@@ -271,6 +271,8 @@ SERVICE_FACTS = {
     "application": gettext_lazy("Application"),
     "run": gettext_lazy("Run"),
     "state": gettext_lazy("State"),
+    "waits": gettext_lazy("Waits"),
+    "exit_code": gettext_lazy("Exit code"),
 }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DRIVERS = {
     "AmlCompute": "compute.drivers.amlcompute.AmlComputeDriver",
     "local": "compute.drivers.local.LocalDriver",
+    "Batch": "compute.drivers.batch.BatchDriver",
     "Databricks": "compute.drivers.databricks.DatabricksDriver",
     "HDInsight": "compute.drivers.hdinsight.HDInsightDriver",
     "VirtualMachine": "compute.drivers.virtualmachine.VirtualMachineDriver",

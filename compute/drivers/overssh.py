@@ -1,6 +1,5 @@
 """What the kinds reached over SSH have in common: a job is a detached process there, with its log and outputs here."""
 
-import hashlib
 import shlex
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -104,7 +103,7 @@ class OverSsh(Driver, Attaches, Executes, Streams):
 
     def submit(self, job: Job) -> Handle:
         link, folder = self.link(), f"{job.run_id}/{job.attempt}"
-        files = list(_files(job.folder / "rank-0"))
+        files = list(launch.files_of(job.folder / "rank-0"))
         try:
             sent = remote.send_files(link, files)
             launch.say(job, f"{sent:,} bytes sent to {self.target.name}, the others of {len(files)} files were there")
@@ -207,13 +206,3 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             return TargetUnreachable(*remote.disk_full(self.account()))
         said = {"name": self.target.name, "problem": exc.strerror or exc}
         return TargetUnreachable(_("%(name)s could not do it: %(problem)s.") % said, _("Check its connection."))
-
-
-def _files(top: Path) -> Iterator[tuple[str, str, int, Path]]:
-    """Yield what is to be there: path, SHA-256, mode, and where it lies here. Folders of output come back, not go."""
-    for file in sorted(top.rglob("*")):
-        path = file.relative_to(top).as_posix()
-        if file.is_symlink() or not file.is_file():
-            continue
-        with file.open("rb") as source:
-            yield path, hashlib.file_digest(source, "sha256").hexdigest(), file.stat().st_mode & 0o777, file

@@ -17,6 +17,9 @@ from studio.people.models import Workspace
 SAMPLES: dict[str, dict[str, Any]] = {
     "AmlCompute": {"vm_size": "Standard_D1_v2", "vm_priority": "Dedicated", "min_nodes": 0, "max_nodes": 2},
     "local": {},
+    "Batch": {
+        "config": {"subscription_id": "", "resource_group": "vision", "account_name": "crunch", "resource_id": ""}
+    },
     "Databricks": {"config": {"url": "https://adb-1.2.azuredatabricks.invalid", "expires": ""}},
     "HDInsight": {
         "config": {
