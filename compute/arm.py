@@ -1,5 +1,6 @@
-"""Azure Resource Manager: what there is in a subscription, and what the workspace's identity may do with it."""
+"""Azure's services over HTTP, Resource Manager first: what there is, and what the workspace's identity may do."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,44 +16,66 @@ if TYPE_CHECKING:
 PERMISSIONS = "2022-04-01"  # version of Microsoft.Authorization
 
 
-def client_for(workspace: Workspace, base_url: str, scope: str) -> "PipelineClient[Any, Any]":
-    """Return a client that signs in for `scope`, follows no redirect, and takes bounded time. Close it."""
-    from azure.core import PipelineClient
-    from azure.core.pipeline import policies
+@dataclass(frozen=True)
+class Service:
+    """One service that takes the workspace's tokens of one scope. It is named in what goes wrong there."""
 
-    azure.places(workspace, base_url)
-    return PipelineClient(
-        base_url,
-        policies=[
-            policies.UserAgentPolicy("compute-studio"),
-            policies.RetryPolicy(**azure.LIMITS),
-            policies.BearerTokenCredentialPolicy(azure.credential_for(workspace), scope),
-        ],
-        connection_timeout=azure.LIMITS["connection_timeout"],
-        read_timeout=azure.LIMITS["read_timeout"],
-    )
+    workspace: Workspace
+    name: str
+    url: str
+    scope: str
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        version: str,
+        query: dict[str, Any] | None = None,
+        *,
+        body: Any = None,
+        fine: frozenset[int] = frozenset(),
+    ) -> dict[str, Any]:
+        """Return what it answers; nothing where it answers nothing, or with one of the statuses that are `fine`.
+
+        Bounded in time, tried again when it is busy, and no redirect is followed. Raises StudioError.
+        """
+        from azure.core.exceptions import HttpResponseError
+        from azure.core.rest import HttpRequest
+
+        request = HttpRequest(method, f"{self.url}{path}", params={**(query or {}), "api-version": version}, json=body)
+        with azure.speaking(self.name), self._client() as client:
+            answer = client.send_request(request)
+            if answer.status_code in fine:
+                return {}
+            if answer.status_code >= 300:
+                raise HttpResponseError(message=_sentence(answer), response=answer)
+            told = answer.json() if answer.content else {}
+        if not isinstance(told, dict):
+            words = _("%(name)s does not answer as it should.") % {"name": self.name}
+            raise TargetUnreachable(words, _("Try again later."))
+        return told
+
+    def _client(self) -> "PipelineClient[Any, Any]":
+        from azure.core import PipelineClient
+        from azure.core.pipeline import policies
+
+        azure.places(self.workspace, self.url)
+        return PipelineClient(
+            self.url,
+            policies=[
+                policies.UserAgentPolicy("compute-studio"),
+                policies.RetryPolicy(**azure.LIMITS),
+                policies.BearerTokenCredentialPolicy(azure.credential_for(self.workspace), self.scope),
+            ],
+            connection_timeout=azure.LIMITS["connection_timeout"],
+            read_timeout=azure.LIMITS["read_timeout"],
+        )
 
 
 def get(workspace: Workspace, path: str, version: str) -> dict[str, Any]:
     """Return what Resource Manager says of `path`, of that version of its provider. Raises StudioError."""
-    return ask(workspace, "GET", path, version)
-
-
-def ask(workspace: Workspace, method: str, path: str, version: str) -> dict[str, Any]:
-    """Ask Resource Manager; see `get`."""
-    from azure.core.exceptions import HttpResponseError
-    from azure.core.rest import HttpRequest
-
-    base = azure.endpoints_for(workspace).resource_manager
-    name = _("Azure")
-    with azure.speaking(name), client_for(workspace, base, azure.scope_of(base)) as client:
-        answer = client.send_request(HttpRequest(method, f"{base}{path}", params={"api-version": version}))
-        if answer.status_code >= 300:
-            raise HttpResponseError(message=_sentence(answer), response=answer)
-        told = answer.json()
-    if not isinstance(told, dict):
-        raise TargetUnreachable(_("%(name)s does not answer as it should.") % {"name": name}, _("Try again later."))
-    return told
+    url = azure.endpoints_for(workspace).resource_manager
+    return Service(workspace, _("Azure"), url, azure.scope_of(url)).ask("GET", path, version)
 
 
 def _sentence(answer: Any) -> str:

@@ -254,6 +254,9 @@ def _why_failed(job: Job, config: RunConfiguration) -> tuple[str, str]:
                 _("%(script)s was ended by signal %(n)d.") % {"script": config.script, "n": -code},
                 _("Look at the last lines of its log; signal 9 often means that memory ran out."),
             )
+        case EndReason.EXITED if job.end_detail:  # a service knows more than a number
+            said = {"script": config.script, "detail": job.end_detail}
+            return _("%(script)s failed: %(detail)s") % said, _("The last lines of its log say where.")
         case EndReason.EXITED:
             return (
                 _("%(script)s ended with exit code %(code)s.") % {"script": config.script, "code": code},

@@ -335,9 +335,9 @@ def initial_like(run: Run, *, with_values: bool) -> dict[str, Any]:
     }
 
 
-def likeliest_script(paths: list[str]) -> str:
+def likeliest_script(paths: list[str], ending: str = ".py") -> str:
     """Return the script that people most likely mean: train.py, main.py, or the only one; else nothing."""
-    scripts = [path for path in paths if path.endswith(".py")]
+    scripts = [path for path in paths if path.endswith(ending)]
     for name in ("train.py", "main.py"):
         if name in scripts:
             return name

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from compute.actions import cannot_ever_run
 from compute.drivers import driver_class, kinds_with
-from compute.drivers.base import Executes, Queues
+from compute.drivers.base import Attaches, Executes, Queues
 from compute.models import ComputeTarget, Job
 from compute.states import JobState
 from runs import actions, snapshots, uploads
@@ -169,20 +169,23 @@ def _script(form: SubmitForm, snapshot: Snapshot) -> str:
     """Return which file is run. Raises StudioError when none is said and none stands out, or when it is not there."""
     paths = [entry["path"] for entry in snapshot.manifest]
     asked = str(form.cleaned_data["script"]).strip().removeprefix("./")
-    if form.cleaned_data["source"] == "paste":
-        return str(paths[0])
-    script = asked or likeliest_script(paths)
-    scripts = [path for path in paths if path.endswith(".py")]
+    driver = form.chosen.driver if form.chosen is not None else None
+    needed = driver.scripts if isinstance(driver, Attaches) else ""
+    ending = needed or ".py"
+    script = paths[0] if form.cleaned_data["source"] == "paste" else asked or likeliest_script(paths, ending)
+    scripts = [path for path in paths if path.endswith(ending)]
     hint = (
         _("There are: %(names)s.") % {"names": ", ".join(scripts[:8]) + (" …" if len(scripts) > 8 else "")}
         if scripts
-        else _("None of the files ends in .py.")
+        else _("None of the files ends in %(ending)s.") % {"ending": ending}
     )
     if not script:
         raise StudioError(_("Say which script is run."), hint)
     if script not in paths:
         raise StudioError(_("The files have no “%(script)s”.") % {"script": script[:200]}, hint)
-    return script
+    if not script.endswith(needed):
+        raise StudioError(_("Its target runs scripts whose names end in %(ending)s.") % {"ending": needed}, hint)
+    return str(script)
 
 
 def _like(request: StudioRequest) -> Run | None:

@@ -15,6 +15,7 @@ DRIVERS = {
     "AmlCompute": "compute.drivers.amlcompute.AmlComputeDriver",
     "local": "compute.drivers.local.LocalDriver",
     "Batch": "compute.drivers.batch.BatchDriver",
+    "DataLakeAnalytics": "compute.drivers.datalake.DataLakeDriver",
     "Databricks": "compute.drivers.databricks.DatabricksDriver",
     "HDInsight": "compute.drivers.hdinsight.HDInsightDriver",
     "VirtualMachine": "compute.drivers.virtualmachine.VirtualMachineDriver",

@@ -156,6 +156,7 @@ class Attaches(ABC):
     host_key_tells: ClassVar[bool] = False  # the same host key is the same machine, whatever its address
     run_form: ClassVar[type[RunForm] | None] = None  # what one run may say to this kind; kept as spec["options"]
     environments: ClassVar[frozenset[str]] = frozenset({"interpreter", "pip", "conda"})  # what can be asked for
+    scripts: ClassVar[str] = ""  # how the name of a script has to end there; empty: in any way
 
     @classmethod
     @abstractmethod

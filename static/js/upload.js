@@ -110,7 +110,7 @@ function complain(area, problem) {
 
 // Offer the scripts, and fill in the one that is most likely meant.
 export function offer(form, paths) {
-  const scripts = paths.filter((path) => path.endsWith(".py"));
+  const scripts = paths.filter((path) => /\.(py|usql)$/.test(path));
   form.querySelector("[data-scripts]").replaceChildren(...scripts.slice(0, 200).map((path) => Object.assign(document.createElement("option"), { value: path })));
   const field = form.querySelector("[name=script]");
   if (scripts.includes(field.value)) return;

@@ -20,6 +20,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "Batch": {
         "config": {"subscription_id": "", "resource_group": "vision", "account_name": "crunch", "resource_id": ""}
     },
+    "DataLakeAnalytics": {
+        "config": {"subscription_id": "", "resource_group": "vision", "account_name": "lake", "resource_id": ""}
+    },
     "Databricks": {"config": {"url": "https://adb-1.2.azuredatabricks.invalid", "expires": ""}},
     "HDInsight": {
         "config": {
