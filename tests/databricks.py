@@ -24,6 +24,7 @@ class Workspace:
         self.submitted: list[dict[str, Any]] = []
         self.instead: list[tuple[int, dict[str, str], bytes]] = []  # status, headers, body; 0: hang up
         self.runs: dict[int, dict[str, Any]] = {}
+        self.more: list[dict[str, str]] = []  # that every folder is said to hold
         self.state = ""  # of every run, instead of what its process says
         handler = type("Bound", (Handler,), {"workspace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -39,6 +40,9 @@ class Workspace:
             run["process"].communicate()
         self.server.shutdown()
         self.server.server_close()
+
+    def named(self, file: Path) -> str:
+        return f"/{file.relative_to(self.folder)}"
 
     def place(self, path: str) -> Path:
         return self.folder / path.removeprefix("/Workspace").lstrip("/")
@@ -65,6 +69,13 @@ class Workspace:
             case "POST workspace/import":
                 self.place(asked["path"]).write_bytes(asked["content"])
                 return {}
+            case "GET workspace/list":
+                top = self.place(asked["path"])
+                kinds = {True: "DIRECTORY", False: "FILE"}
+                found = [{"path": self.named(f), "object_type": kinds[f.is_dir()]} for f in sorted(top.iterdir())]
+                return {"objects": found + self.more} if top.is_dir() else None
+            case "GET workspace/export":
+                return self.place(asked["path"]).read_bytes()
             case "POST workspace/delete":
                 shutil.rmtree(self.place(asked["path"]))
                 return {}
@@ -154,7 +165,8 @@ class Handler(BaseHTTPRequestHandler):
                 asked["path"] = asked["path"].decode()
             answer = self.workspace.answer(self.command, path, asked)
             missing = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "It does not exist."}'
-            self.send(*((404, {}, missing) if answer is None else (200, {}, json.dumps(answer).encode())))
+            said = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send(*((404, {}, missing) if answer is None else (200, {}, said)))
 
     def send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -3,16 +3,18 @@
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from compute import addresses, launch
+from compute import addresses, azure, launch
 from compute.drivers.base import (
     Attaches,
     Check,
@@ -25,8 +27,9 @@ from compute.drivers.base import (
     Phase,
     TargetReport,
 )
-from compute.drivers.databricks_form import EXISTING, NEW, DatabricksForm, DatabricksRunForm
+from compute.drivers.databricks_form import AZURE, EXISTING, NEW, DatabricksForm, DatabricksRunForm
 from compute.models import Job
+from compute.remote import safe_path
 from compute.requirements import requirements_of
 from compute.states import EndReason, ProvisioningState
 from studio.errors import CannotEverRun, CredentialsRejected, StudioError, TargetUnreachable
@@ -37,8 +40,10 @@ if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run
 
 LARGEST_FILE = 10 * 1024 * 1024  # bytes. Source: Databricks' limit of Workspace Import
+SCOPE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"  # Source: Azure's id of Databricks as a resource
 PATIENCE, TRY_FOR = 20, 20  # seconds for an answer, and for trying again what is too busy
 ASK_AGAIN = 5.0  # seconds
+MOST_OUTPUTS = 10_000  # files that come back
 WARN_BEFORE = 14  # days
 ENDED = {"TERMINATED", "SKIPPED", "INTERNAL_ERROR"}
 TITLES = {
@@ -62,7 +67,15 @@ for name in ("outputs", "logs"):
     os.makedirs(name, exist_ok=True)
 del sys.argv[:3]
 sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
-runpy.run_path(sys.argv[0], run_name="__main__")
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    for name in ("outputs", "logs"):
+        try:
+            left = os.path.join(os.path.dirname(told), "back", name)
+            shutil.copytree(os.path.join(work, name), left, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as problem:
+            print("studio: not everything in %s could be brought back: %s" % (name, problem), file=sys.stderr)
 """
 
 
@@ -121,6 +134,8 @@ class DatabricksDriver(Driver, Attaches, Executes):
             return _found("sign_in", CheckState.OK, str(service.current_user.me().user_name)[:200])
 
     def _expiry(self) -> Check:
+        if self.config.get("authentication") == AZURE:
+            return _found("expiry", CheckState.OK, _("the studio asks Azure for another one in time"))
         last = self.config.get("expires")
         if not last:
             said = _("the day it expires was not given")
@@ -204,7 +219,7 @@ class DatabricksDriver(Driver, Attaches, Executes):
                 idempotency_token=hashlib.sha256(name.encode()).hexdigest(),  # twice is one run
             )
             launch.say(job, f"Databricks has it as run {made.response.run_id}")
-            return {"run": made.response.run_id, "told": told}
+            return {"run": made.response.run_id, "told": told, "far": f"{job.run_id}/{job.attempt}"}
 
     def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
         with self._service() as service:
@@ -216,6 +231,8 @@ class DatabricksDriver(Driver, Attaches, Executes):
                 yield JobReport(phase, facts=facts, ask_again_in=ASK_AGAIN)
                 return
             output, trouble = self._output(service, run)
+            with contextlib.suppress(StudioError), self._service() as again:
+                _bring_back(again, f"{handle['told']}/back", Path(settings.JOB_DIR) / handle["far"] / "rank-0")
             with contextlib.suppress(StudioError), self._service() as again:
                 again.workspace.delete(handle["told"], recursive=True)  # with the variables
         yield _ended(run, output[after:], trouble, facts)
@@ -282,6 +299,13 @@ class DatabricksDriver(Driver, Attaches, Executes):
         inside = self.target.workspace.allows(Allowance.THIS_MACHINE)
         return addresses.places_of(parts.hostname or "", parts.port or 443, inside=inside)
 
+    def _token(self) -> str:
+        """Return what opens the service. Raises StudioError."""
+        if self.config.get("authentication") != AZURE:
+            return self.target.secret("access_token")
+        with azure.speaking("Azure"):
+            return azure.credential_for(self.target.workspace).get_token(SCOPE).token
+
     @contextlib.contextmanager
     def _service(self) -> "Iterator[WorkspaceClient]":
         """Give the service's client; what it raises leaves here as a StudioError, without the token in it."""
@@ -291,12 +315,13 @@ class DatabricksDriver(Driver, Attaches, Executes):
         from databricks.sdk.errors.base import DatabricksError
 
         self._places()
+        token = self._token()
         name = {"name": self.target.name or urlsplit(self.config["url"]).hostname}
         try:
             yield WorkspaceClient(
                 config=Config(
                     host=self.config["url"],
-                    token=self.target.secret("access_token"),
+                    token=token,
                     auth_type="pat",
                     config_file="/dev/null",
                     http_timeout_seconds=PATIENCE,
@@ -338,6 +363,21 @@ def _put(service: "WorkspaceClient", path: str, content: bytes) -> None:
     from databricks.sdk.service.workspace import ImportFormat
 
     service.workspace.upload(path, content, format=ImportFormat.RAW, overwrite=True)
+
+
+def _bring_back(service: "WorkspaceClient", there: str, into: Path) -> None:
+    """Fetch what a run left for its folders. A name that leads elsewhere stays there, and so does what is too large."""
+    from databricks.sdk.service.workspace import ObjectType
+
+    for _n, one in zip(range(MOST_OUTPUTS), service.workspace.list(there, recursive=True), strict=False):
+        path = safe_path(into, str(one.path or "").removeprefix(f"{there}/"))
+        if path is None or one.object_type not in {ObjectType.FILE, ObjectType.NOTEBOOK}:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name[:200]}.coming")
+        with service.workspace.download(str(one.path)) as source, scratch.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        scratch.replace(path)
 
 
 def _packages(environment: dict[str, str]) -> list[str]:

@@ -7,25 +7,54 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from compute import arm, azure
 from compute.attach_forms import AzureForm, SecretField
 from compute.drivers.base import RunForm
+from studio.errors import StudioError
 from studio.people.models import Allowance
 
 EXISTING, NEW = "existing", "new"
+TOKEN, AZURE = "token", "azure"
+OF_AZURE = (".azuredatabricks.net", ".databricks.azure.us", ".databricks.azure.cn")  # Source: the clouds' own names
 
 
 class DatabricksForm(AzureForm):
-    folded: ClassVar[tuple[str, ...]] = ("expires", "resource_id")
+    """A workspace by its URL, or by the names that Azure knows it by. Source: azure-ml facts J2, and J3 point 5."""
+
+    folded: ClassVar[tuple[str, ...]] = ("expires", "resource_group", "workspace_name", "resource_id")
+    shown_with: ClassVar[dict[str, tuple[str, str]]] = {
+        "access_token": ("authentication", TOKEN),
+        "expires": ("authentication", TOKEN),
+    }
     provider, resource = "Microsoft.Databricks", "workspaces"
 
     url = forms.CharField(
         label=gettext_lazy("Workspace URL"),
         max_length=255,
-        help_text=gettext_lazy("https://adb-1234567890123456.7.azuredatabricks.net, as in the browser."),
+        required=False,
+        help_text=gettext_lazy(
+            "https://adb-1234567890123456.7.azuredatabricks.net, as in the browser. Empty: it is looked up in Azure."
+        ),
+    )
+    resource_group = forms.RegexField(  # Source: Azure's naming rules for resource groups
+        r"\A[\w\-.()]{0,89}[\w\-()]\Z", label=gettext_lazy("Resource group"), max_length=90, required=False
+    )
+    workspace_name = forms.RegexField(  # Source: Azure's naming rules for Databricks workspaces
+        r"\A[\w\-]{3,64}\Z", label=gettext_lazy("Workspace name"), max_length=64, required=False
+    )
+    authentication = forms.ChoiceField(
+        label=gettext_lazy("Sign in with"),
+        choices=[
+            (TOKEN, gettext_lazy("A personal access token")),
+            (AZURE, gettext_lazy("This workspace’s Azure sign-in")),
+        ],
+        initial=TOKEN,
+        widget=forms.RadioSelect,
     )
     access_token = SecretField(
         label=gettext_lazy("Personal access token"),
         one_line=True,
+        required=False,
         max_length=1000,
         help_text=gettext_lazy("It is kept sealed, and can be replaced before it expires."),
     )
@@ -39,6 +68,8 @@ class DatabricksForm(AzureForm):
     def clean_url(self) -> str:
         """Keep scheme and host alone: what stands behind them in a browser is a page of the workspace."""
         typed = str(self.cleaned_data["url"]).strip()
+        if not typed:
+            return ""
         try:
             parts = urlsplit(typed if "://" in typed else f"https://{typed}")
             port = parts.port
@@ -50,6 +81,42 @@ class DatabricksForm(AzureForm):
         if not parts.hostname or parts.username or not parts.hostname.isprintable():
             raise forms.ValidationError(_("This is no address of a workspace."))
         return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
+
+    def clean(self) -> dict[str, Any]:
+        """Look a workspace without a URL up in Azure; hold that there is a credential to sign in with."""
+        cleaned: dict[str, Any] = super().clean()
+        if cleaned.get("authentication") == TOKEN and not self.has("access_token"):
+            self.add_error("access_token", _("It is needed, unless you sign in with Azure."))
+        if self.errors:
+            return cleaned
+        by_name = bool(cleaned["resource_id"] or (cleaned["resource_group"] and cleaned["workspace_name"]))
+        if by_name and (not cleaned["url"] or cleaned["authentication"] == AZURE):
+            self._look_up(cleaned)
+        elif not cleaned["url"]:
+            said = _("It is needed, unless resource group and workspace name are given, or the resource id.")
+            self.add_error("url", said)
+        elif cleaned["authentication"] == AZURE and not cleaned["url"].endswith(OF_AZURE):
+            # An address of somebody's own would be shown the identity of the whole workspace.
+            self.add_error("url", _("With Azure sign-in it is looked up: give resource group and workspace name."))
+        return cleaned
+
+    def _look_up(self, cleaned: dict[str, Any]) -> None:
+        """Ask Azure for the URL, whatever was typed."""
+        try:
+            path = cleaned["resource_id"]
+            if not path:
+                names = cleaned["resource_group"], self.provider, self.resource, cleaned["workspace_name"]
+                path = arm.path_of(azure.subscription_of(self.workspace), *names)
+            told = arm.get(self.workspace, path, "2023-02-01").get("properties") or {}
+            if not told.get("workspaceUrl"):
+                raise StudioError(_("Azure knows no URL of this workspace."))
+            self.cleaned_data["url"] = cleaned["url"] = str(told["workspaceUrl"])
+            cleaned["url"] = self.clean_url()
+        except StudioError as exc:
+            self.add_error("url", f"{exc.message} {exc.hint}".strip())
+
+    def unused(self) -> frozenset[str]:
+        return frozenset({"access_token"} if self.cleaned_data.get("authentication") == AZURE else ())
 
     def config(self) -> dict[str, Any]:
         expires = self.cleaned_data["expires"]

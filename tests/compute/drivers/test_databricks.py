@@ -9,10 +9,11 @@ import pytest
 from databricks.sdk.clock import RealClock
 
 from compute import tasks
+from compute.azure import credential_for
 from compute.drivers import databricks as driver_module
 from compute.drivers.base import CheckState
 from compute.drivers.databricks_form import DatabricksForm, DatabricksRunForm
-from compute.models import ComputeTarget
+from compute.models import AzureSignIn, ComputeTarget
 from compute.states import EndReason, ProvisioningState
 from runs.actions import cancel_run
 from runs.configuration import EnvironmentSpec
@@ -20,6 +21,7 @@ from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
 from studio.seal import seal
+from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate
 from tests.databricks import TOKEN
 from tests.databricks import Workspace as Service
 from tests.elsewhere import ended, job_of, log_of, submitted
@@ -80,6 +82,23 @@ def test_a_run_goes_there_with_its_files_arguments_and_variables(submit: Submit,
     assert task["new_cluster"]["num_workers"] == 2
     assert "t; x" not in str(asked)  # what a variable holds is in no page of the service
     assert not list(service.folder.rglob("variables.json"))  # and its file is gone
+
+
+def test_its_outputs_come_back_also_of_a_run_that_failed(submit: Submit, service: Service) -> None:
+    script = (
+        "import os\nos.makedirs('outputs/plots')\nopen('outputs/plots/loss.csv', 'w').write('1,2')\n"
+        "open('logs/more.txt', 'w').write('more')\nraise SystemExit(3)\n"
+    )
+    run = submit({"train.py": script})
+    evil = service.place(job_of(run).handle["told"]) / "evil"
+    evil.write_text("evil")
+    service.more = [{"path": f"{job_of(run).handle['told']}/back/../evil", "object_type": "FILE"}]
+    run = ended(run)
+    assert run.status == RunStatus.FAILED
+    top = job_of(run).folder / "rank-0"
+    assert (top / "outputs/plots/loss.csv").read_text() == "1,2"
+    assert (top / "logs/more.txt").read_text() == "more"
+    assert not list(top.parent.rglob("*evil*"))
 
 
 def test_the_same_files_are_sent_once_and_the_same_job_is_one_run(submit: Submit, service: Service) -> None:
@@ -200,7 +219,7 @@ def test_an_answer_that_is_none_ends_in_a_sentence(
 
 
 def typed(workspace: Workspace, url: str) -> DatabricksForm:
-    return DatabricksForm(workspace, {"name": "bricks", "url": url, "access_token": TOKEN})
+    return DatabricksForm(workspace, {"authentication": "token", "name": "bricks", "url": url, "access_token": TOKEN})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +232,8 @@ def typed(workspace: Workspace, url: str) -> DatabricksForm:
 def test_an_address_is_kept_without_the_page_behind_it(workspace: Workspace, url: str, kept: str) -> None:
     form = typed(workspace, url)
     assert form.is_valid(), form.errors
-    assert form.config() == {"url": kept, "expires": "", "resource_id": ""}
+    names = {"resource_group": "", "workspace_name": "", "resource_id": ""}
+    assert form.config() == {"url": kept, "authentication": "token", "expires": ""} | names
     assert form.secrets() == {"access_token": TOKEN}
 
 
@@ -236,3 +256,67 @@ def test_what_is_no_address_of_a_workspace_is_refused(workspace: Workspace, url:
 )
 def test_a_cluster_that_is_not_said_whole_is_refused(changes: dict[str, str], field: str) -> None:
     assert set(DatabricksRunForm({name: str(value) for name, value in NEW.items()} | changes).errors) == {field}
+
+
+# ----- with the workspace's Azure sign-in
+
+PATH = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/vision/providers/Microsoft.Databricks/workspaces/bricks"
+BY_NAME = {"name": "bricks", "authentication": "azure", "resource_group": "vision", "workspace_name": "bricks"}
+
+
+@pytest.fixture
+def manager(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResourceManager]:
+    pem = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    entra, service = Entra(pem), ResourceManager(pem)
+    workspace.allowances = ["this-machine"]
+    workspace.save()
+    row = AzureSignIn(
+        workspace=workspace,
+        subscription_id=SUBSCRIPTION,
+        tenant_id=TENANT,
+        client_id=CLIENT,
+        authority=entra.url,
+        resource_manager=service.url,
+    )
+    row.sealed = {"client_secret": seal(SECRET, where=row.place_of("client_secret"))}
+    row.save()
+    yield service
+    service.close()
+    entra.close()
+
+
+def test_a_workspace_is_looked_up_by_its_names(workspace: Workspace, manager: ResourceManager) -> None:
+    manager.there[PATH] = {"properties": {"workspaceUrl": "adb-1.2.azuredatabricks.net"}}
+    form = DatabricksForm(workspace, BY_NAME | {"url": "https://evil.example.org"})
+    assert form.is_valid(), form.errors
+    assert form.config()["url"] == "https://adb-1.2.azuredatabricks.net"  # whatever was typed
+    form = DatabricksForm(workspace, {"name": "bricks", "authentication": "azure", "resource_id": PATH})
+    assert form.is_valid(), form.errors
+    form = DatabricksForm(workspace, BY_NAME | {"workspace_name": "other"})
+    assert "was not found" in form.errors["url"][0]
+
+
+def test_the_workspaces_identity_is_shown_to_databricks_alone(workspace: Workspace, manager: ResourceManager) -> None:
+    away = {"name": "bricks", "authentication": "azure", "url": "https://evil.example.org"}
+    assert "it is looked up" in DatabricksForm(workspace, away).errors["url"][0]
+    for near in ("https://azuredatabricks.net.evil.example.org", "https://evilazuredatabricks.net"):
+        assert "url" in DatabricksForm(workspace, away | {"url": near}).errors
+    assert DatabricksForm(workspace, away | {"url": "https://adb-1.2.azuredatabricks.net"}).is_valid()
+
+
+def test_a_run_signs_in_with_azure(
+    submit: Submit, target: ComputeTarget, service: Service, manager: ResourceManager
+) -> None:
+    target.config |= {"authentication": "azure"}
+    target.sealed = {}
+    target.save()
+    service.token = credential_for(target.workspace).get_token(driver_module.SCOPE).token
+    assert ended(submit({"train.py": "print('by Azure')\n"})).status == RunStatus.COMPLETED
+    assert found(ComputeTarget.objects.get(pk=target.pk))["expiry"].state == CheckState.OK
+
+
+def test_a_token_is_needed_or_azure(workspace: Workspace) -> None:
+    url = {"name": "bricks", "url": "https://adb-1.2.azuredatabricks.net"}
+    assert set(DatabricksForm(workspace, url | {"authentication": "token"}).errors) == {"access_token"}
+    assert set(DatabricksForm(workspace, {"name": "bricks", "authentication": "azure"}).errors) == {"url"}
