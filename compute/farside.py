@@ -34,6 +34,7 @@ PIECE = 256 * 1024  # bytes of a log at once
 MOST_FRAME = 8 * 1024 * 1024  # bytes behind a line
 LOOK_EVERY = 0.02  # seconds between two looks at the logs that are followed
 MOST_OUTPUTS = 10_000  # files of one run
+SWEEP_EVERY, KEEP_RUNS, KEEP_FILES = 86_400.0, 7 * 86_400.0, 30 * 86_400.0  # seconds
 DETACH = 'trap "" HUP INT QUIT TERM; log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
 speaking = threading.Lock()
@@ -118,10 +119,11 @@ def is_alive(identity: dict[str, Any]) -> bool:
 
 
 def hello(shepherd: str) -> dict[str, Any]:
-    """Say who is here; keep the shepherd's text, under the name of its content."""
+    """Say who is here; keep the shepherd's text, under the name of its content, and no more than is of use."""
     os.makedirs(ROOT, mode=0o700, exist_ok=True)
     for name in ("store", "runs", "environments"):
         os.makedirs(inside(name), mode=0o700, exist_ok=True)
+    sweep(time.time())
     folder = inside("shepherd-" + hashlib.sha256(shepherd.encode()).hexdigest()[:16])
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if not os.path.exists(os.path.join(folder, "shepherd.py")):
@@ -134,7 +136,13 @@ def hello(shepherd: str) -> dict[str, Any]:
 
 def missing(wanted: list[str]) -> list[str]:
     """Return which of the files, named by SHA-256, are not in the store."""
-    return [sha for sha in wanted if not os.path.exists(stored(sha))]
+    absent = []
+    for sha in wanted:
+        try:
+            os.utime(stored(sha))  # of use again
+        except OSError:
+            absent.append(sha)
+    return absent
 
 
 def stored(sha: str) -> str:
@@ -149,8 +157,12 @@ def put(sha: str, data: bytes, more: bool = False) -> None:
     path = stored(sha)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     part = path + ".part"
-    with open(part, "ab") as file:
-        file.write(data)
+    try:
+        with open(part, "ab") as file:
+            file.write(data)
+    except OSError:  # a disk that is full is not kept so
+        os.unlink(part)
+        raise
     if more:
         return
     digest = hashlib.sha256()
@@ -176,16 +188,20 @@ def lay(folder: str, files: list[tuple[str, str, int]]) -> None:
         return
     os.makedirs(os.path.dirname(work), mode=0o700, exist_ok=True)
     scratch = tempfile.mkdtemp(prefix=".rank-0.", dir=os.path.dirname(work))
-    for name, sha, mode in files:
-        path = os.path.normpath(os.path.join(scratch, name))
-        if not path.startswith(scratch + os.sep):
-            raise ValueError("a file outside of its folder: " + name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        shutil.copyfile(stored(sha), path)
-        os.chmod(path, 0o700 if mode & 0o100 else 0o600)
-    for name in ("outputs", "logs"):
-        os.makedirs(os.path.join(scratch, name), exist_ok=True)
-    os.rename(scratch, work)
+    try:
+        for name, sha, mode in files:
+            path = os.path.normpath(os.path.join(scratch, name))
+            if not path.startswith(scratch + os.sep):
+                raise ValueError("a file outside of its folder: " + name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            shutil.copyfile(stored(sha), path)
+            os.chmod(path, 0o700 if mode & 0o100 else 0o600)
+        for name in ("outputs", "logs"):
+            os.makedirs(os.path.join(scratch, name), exist_ok=True)
+        os.rename(scratch, work)
+    except (OSError, ValueError):
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
 
 
 def start(folder: str, spec: dict[str, Any], shepherd: str, files: list[tuple[str, str]]) -> dict[str, Any]:
@@ -303,9 +319,35 @@ def outputs(folder: str) -> list[tuple[str, int, float]]:
     return found
 
 
-def forget(folder: str) -> None:
-    """Remove what a run left here, once it has been fetched."""
-    shutil.rmtree(inside("runs", folder), ignore_errors=True)
+def brought(folder: str) -> None:
+    """Note that all of an ended run has come to the studio: its folder goes after a while."""
+    write_whole(inside("runs", folder, "brought"), b"")
+
+
+def sweep(now: float) -> None:
+    """Remove runs that came to the studio long ago, and files that no run has asked for in as long; once a day."""
+    mark = inside("swept")
+    if os.path.exists(mark) and age(mark, now) < SWEEP_EVERY:
+        return
+    write_whole(mark, b"")
+    for run in os.listdir(inside("runs")):
+        for attempt in os.listdir(inside("runs", run)):
+            if age(inside("runs", run, attempt, "brought"), now) > KEEP_RUNS:
+                shutil.rmtree(inside("runs", run, attempt), ignore_errors=True)
+        if not os.listdir(inside("runs", run)):
+            os.rmdir(inside("runs", run))
+    for top, _folders, names in os.walk(inside("store")):
+        for name in names:
+            if age(os.path.join(top, name), now) > KEEP_FILES:
+                os.unlink(os.path.join(top, name))
+
+
+def age(path: str, now: float) -> float:
+    """Return for how many seconds a file has been as it is; 0 when it is not there. `now` is in seconds since 1970."""
+    try:
+        return now - os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def which(names: list[str]) -> dict[str, str | None]:
@@ -330,7 +372,7 @@ def run(argv: list[str], seconds: float) -> tuple[int, str]:
 
 VERBS: dict[str, Any] = {
     verb.__name__: verb
-    for verb in (hello, missing, put, drop, lay, start, look, end, follow, leave, read, outputs, forget, which, run)
+    for verb in (hello, missing, put, drop, lay, start, look, end, follow, leave, read, outputs, brought, which, run)
 }
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from compute import farside, logs, shepherd, ssh
@@ -39,6 +40,7 @@ SILENT_FOR = 300.0  # seconds without use, then a connection is let go
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two attempts to connect
 AT_ONCE = 8  # connections that are being made: sshd drops bursts
 PIECE = 1024 * 1024  # bytes of a file at once
+LATEST = 2**40  # seconds since 1970 that a far clock may say
 
 
 @dataclass
@@ -165,10 +167,11 @@ class Link:
     def _send(self, head: dict[str, Any], data: bytes) -> None:
         if data:
             head["size"] = len(data)
+        frame = json.dumps(head).encode() + b"\n" + data
         try:
             with self.speaking:
-                self.channel.sendall(json.dumps(head).encode() + b"\n" + data)
-        except OSError as exc:
+                self.channel.sendall(frame)
+        except Exception as exc:  # OSError, EOFError or paramiko's own: it is cut in any case
             self.close(ssh.words(exc))
             raise self.gone() from exc
 
@@ -318,12 +321,15 @@ def send_files(link: Link, files: list[tuple[str, str, int, Path]]) -> int:
 def fetch(link: Link, folder: str, into: Path) -> int:
     """Bring what changed in a run's outputs here; return the bytes that came.
 
-    A name that leads out of `into`, or is no plain path, is left where it is.
+    A name that leads out of `into`, or is no plain path, is left where it is, and so is what goes beyond a run's disk.
     """
-    came = 0
-    for name, size, changed in link.ask("outputs", folder=folder):
-        path = safe_path(into, str(name))
-        if path is None or _is_here(path, size, changed):
+    came, room = 0, settings.RUN_DISK_BYTES
+    told = link.ask("outputs", folder=folder)
+    for one in told if isinstance(told, list) else []:
+        name, size, changed = _file_of(one)
+        path = safe_path(into, name)
+        room -= size
+        if path is None or room < 0 or _is_here(path, size, changed):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name[:200]}.coming")
@@ -331,14 +337,23 @@ def fetch(link: Link, folder: str, into: Path) -> int:
             at = 0
             while at < size:
                 piece = link.ask("read", folder=folder, path=f"rank-0/{name}", at=at, most=PIECE, patience=120)
+                piece = piece[: size - at]
                 if not piece:
                     break
-                file.write(piece[: size - at])
+                file.write(piece)
                 at += len(piece)
         os.utime(scratch, (changed, changed))
         scratch.replace(path)
         came += at
     return came
+
+
+def _file_of(told: Any) -> tuple[str, int, float]:
+    """Return path, bytes and time of change of a far file. What makes no sense has no path."""
+    match told:
+        case [str(name), int(size), int() | float() as changed] if size >= 0 and 0 <= changed < LATEST:
+            return name, size, float(changed)
+    return "", 0, 0.0
 
 
 def _is_here(path: Path, size: int, changed: float) -> bool:

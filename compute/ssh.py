@@ -10,7 +10,7 @@ import io
 import logging
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.translation import gettext as _
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs tracebacks of what is translated here
 CONNECT_WITHIN = 10.0  # seconds, for each step: TCP, banner, key exchange, signing in
 KEEP_ALIVE = 15  # seconds
+MOST_BEFORE_KEYS = 256 * 1024  # bytes that a machine may say until keys are exchanged: banner, lists, a key
 LEAST_RSA = 2048  # bits
 PUTTY = b"PuTTY-User-Key-File"
 HostKey = dict[str, str]  # {"type": "ssh-ed25519", "key": base64, "sha256": "SHA256:…"}
@@ -217,7 +218,8 @@ def _begin(account: Account, through: Machine | None) -> "paramiko.Transport":
     import paramiko
 
     try:
-        transport = paramiko.Transport(_wire(account, through))
+        wire = _Guarded(_wire(account, through))
+        transport = paramiko.Transport(cast("socket.socket", wire))
     except (paramiko.SSHException, OSError, EOFError) as exc:
         raise _unreachable(account, exc) from exc
     transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = CONNECT_WITHIN
@@ -233,7 +235,29 @@ def _begin(account: Account, through: Machine | None) -> "paramiko.Transport":
         if "no acceptable host key" in str(exc).lower():  # it has no key of the pinned kind any more
             raise HostKeyChanged(*_changed(account), shown=host_key_of(_unpinned(account))) from exc
         raise _unreachable(account, exc) from exc
+    if not transport.initial_kex_done:  # the time is over, and paramiko says nothing of it
+        transport.close()
+        raise _unreachable(account, TimeoutError())
+    wire.left = None
     return transport
+
+
+class _Guarded:
+    """A wire that brings only so much until it is trusted: whoever speaks without end is hung up on."""
+
+    def __init__(self, wire: Any) -> None:
+        self.wire, self.left = wire, cast("int | None", MOST_BEFORE_KEYS)
+
+    def recv(self, most: int) -> bytes:
+        data: bytes = self.wire.recv(most)
+        if self.left is not None:
+            self.left -= len(data)
+            if self.left < 0:
+                raise ConnectionAbortedError(_("it says more than SSH has to say before keys are exchanged"))
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wire, name)
 
 
 def _unpinned(account: Account) -> Account:

@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
         if "integration" not in left_out:
             environ["STUDIO_POSTGRESQL"] = postgresql()
             java()
+            shells()
         if not {"integration", "browser"} <= left_out:
             openssh()
     except CannotTest as problem:
@@ -214,6 +215,18 @@ def java() -> None:
             "“openjdk-17-jre-headless” (on Debian: apt-get install openjdk-17-jre-headless), or use "
             "--without integration."
         )
+
+
+def shells() -> None:
+    """Have the login shells at hand that are not of sh's kind, installed where we may. Raises CannotTest."""
+    for name in ("tcsh", "fish"):
+        if not shutil.which(name) and os.geteuid() == 0 and shutil.which("apt-get"):
+            _apt(name)
+        if not shutil.which(name):
+            raise CannotTest(
+                f"The integration tests sign in to {name}, and there is none. Install the package “{name}” "
+                f"(on Debian: apt-get install {name}), or use --without integration."
+            )
 
 
 def find_postgresql() -> str | None:

@@ -130,10 +130,12 @@ class OverSsh(Driver, Attaches, Executes, Streams):
                 yield JobReport(Phase.RUNNING, output=piece)
                 at += len(piece)
             remote.fetch(link, folder, Path(settings.JOB_DIR) / folder / "rank-0")
-            known_there = self.facts_of(link, folder)
+            report = replace(self._report(facts, handle), facts=self.facts_of(link, folder))
+            if report.phase == Phase.ENDED:
+                link.ask("brought", folder=folder)
         except OSError as exc:
             raise self._problem(exc) from exc
-        yield replace(self._report(facts, handle), facts=known_there)
+        yield report
 
     def facts_of(self, link: remote.Link, folder: str) -> dict[str, Any]:
         """Return what is known of a job beyond its processes, for its run's page."""
