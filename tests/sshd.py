@@ -1,5 +1,6 @@
 """Real OpenSSH servers on loopback, each with its own configuration, keys and user."""
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -92,9 +93,9 @@ class Sshd:
         if self.process is None:
             return
         for pid in _below(self.process.pid):
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and command.read_bytes().startswith((b"sshd", SSHD.encode())):
-                os.kill(pid, 9)
+            with contextlib.suppress(OSError):  # it went by itself meanwhile
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith((b"sshd", SSHD.encode())):
+                    os.kill(pid, 9)
         self.process.kill()
         self.process.wait()
         self.process = None
@@ -103,9 +104,10 @@ class Sshd:
 def _below(pid: int) -> list[int]:
     """Return the processes below one, the deepest first."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [*_below(child), child]
+    with contextlib.suppress(OSError):  # it went by itself meanwhile
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, task.read_text().split()):
+                found += [*_below(child), child]
     return found
 
 

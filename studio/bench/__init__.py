@@ -45,6 +45,12 @@ KEYS = {
         95, "of 100", "Lighthouse's scores of home, list, wizard and run page; the lowest", more=True
     ),
     "doctor_s": Key(3, "s", "all checks of the connection doctor on a healthy machine, p95"),
+    "ssh_first_line_s": Key(0.5, "s", "Submit pressed to the first line in the page, a machine over SSH, p95"),
+    "ssh_line_to_page_s": Key(0.15, "s", "line written there to line in the page, 50 machines at 20 lines/s, p95"),
+    "ssh_ingest_lines_per_s": Key(100_000, "/s", "lines of 90 bytes from 50 machines into one worker", more=True),
+    "ssh_cut_integrity": Key(1, "true", "1,000 cuts of the connection during a 50 MB log: same SHA-256", more=True),
+    "ssh_restart_runs_lost": Key(0, "runs", "everything restarted during 200 runs over SSH: lost, wrong, not whole"),
+    "ssh_cancel_tree_empty_s": Key(2, "s", "grace period over to the empty tree of 50 processes, over SSH, p95"),
     "idle_memory_mb": Key(250, "MB", "all processes of `up`, proportional set size"),
     "fresh_clone_to_completed_s": Key(90, "s", "fresh clone, nothing cached, to the completed sample run"),
 }

@@ -141,8 +141,8 @@ class Product(Studio):
         name = settings.SESSION_COOKIE_NAME
         return name, client.cookies[name].value
 
-    def run(self, script: str) -> "Run":
-        """Submit a script to the local computer, and return its run."""
+    def run(self, script: str, on: "ComputeTarget | None" = None) -> "Run":
+        """Submit a script to a target, else to the local computer, and return its run."""
         from compute.actions import ensure_local
         from runs import snapshots
         from runs.actions import submit_run
@@ -152,8 +152,9 @@ class Product(Studio):
         def submitted() -> "Run":
             workspace, by = Workspace.objects.get(name="default"), User.objects.get(username="admin")
             snapshot, _facts = snapshots.from_text(workspace, "train.py", script)
-            config = RunConfiguration("train.py", environment=EnvironmentSpec("interpreter", sys.executable))
-            target = ensure_local(workspace)
+            python = "" if on else sys.executable
+            config = RunConfiguration("train.py", environment=EnvironmentSpec("interpreter", python))
+            target = on or ensure_local(workspace)
             return submit_run(workspace, by=by, experiment="bench", target=target, snapshot=snapshot, config=config)
 
         return self.ask(submitted)
@@ -233,9 +234,9 @@ class Product(Studio):
             time.sleep(0.1)
 
 
-def fill_in(page: Page, script: str) -> None:
+def fill_in(page: Page, script: str, target: str = CLUSTER) -> None:
     """Open the submit page and fill it in as a person does, up to the press of the button."""
-    page.goto(f"/w/default/submit/?target={CLUSTER}")
+    page.goto(f"/w/default/submit/?target={target}")
     page.locator("[name=experiment]").fill("bench")
     page.locator("[name=source][value=paste]").check(force=True)
     page.locator("[name=code]").fill(script)
@@ -247,9 +248,9 @@ def submit(page: Page) -> None:
     page.wait_for_url(re.compile(r"/runs/bench_"))
 
 
-def first_line(page: Page) -> float:
+def first_line(page: Page, target: str = CLUSTER) -> float:
     """Submit a script that writes a line, and return the seconds from the press to the painted line."""
-    fill_in(page, "print('the first line', flush=True)\n")
+    fill_in(page, "print('the first line', flush=True)\n", target)
     submit(page)
     page.wait_for_function("() => !!sessionStorage.seen", timeout=60_000)
     kept: Any = page.evaluate("() => [Number(sessionStorage.pressed), Number(sessionStorage.seen)]")
