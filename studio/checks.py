@@ -62,6 +62,7 @@ def main(arguments: list[str]) -> int:
             environ["STUDIO_POSTGRESQL"] = postgresql()
             java()
             shells()
+            nginx()
         if not {"integration", "browser"} <= left_out:
             openssh()
     except CannotTest as problem:
@@ -214,6 +215,18 @@ def java() -> None:
             "The integration tests need Java for Spark, and there is none. Install the package "
             "“openjdk-17-jre-headless” (on Debian: apt-get install openjdk-17-jre-headless), or use "
             "--without integration."
+        )
+
+
+def nginx() -> None:
+    """Have the proxy at hand that README's text is for, installed where we may. Raises CannotTest."""
+    path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
+    if not shutil.which("nginx", path=path) and os.geteuid() == 0 and shutil.which("apt-get"):
+        _apt("nginx-light")
+    if not shutil.which("nginx", path=path):
+        raise CannotTest(
+            "The integration tests put nginx in front, and there is none. Install the package “nginx-light” "
+            "(on Debian: apt-get install nginx-light), or use --without integration."
         )
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -143,10 +144,10 @@ class Team:
 
     # The studio's processes
 
-    def start_web(self, name: str) -> "Person":
+    def start_web(self, name: str, **environ: str) -> "Person":
         port = free_port()
         command = [str(BIN / "uvicorn"), "studio.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-        self.start(name, [*command, *UVICORN])
+        self.start(name, [*command, *UVICORN], **environ)
         until(lambda: answers(port))
         return Person(f"http://127.0.0.1:{port}")
 
@@ -189,9 +190,11 @@ def team_in(folder: Path, kind: "type[Team]" = Team) -> Iterator[Team]:
 class Person:
     """Somebody with a browser without scripts: pages, forms and a socket, on one web process."""
 
-    def __init__(self, base: str, cookies: CookieJar | None = None) -> None:
-        self.base, self.cookies = base, cookies if cookies is not None else CookieJar()
-        self.browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+    def __init__(self, base: str, cookies: CookieJar | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self.base, self.cookies, self.tls = base, cookies if cookies is not None else CookieJar(), tls
+        kept = urllib.request.HTTPCookieProcessor(self.cookies)
+        self.browser = urllib.request.build_opener(kept, urllib.request.HTTPSHandler(context=tls))
+        self.browser.addheaders += [("Referer", f"{base}/")]  # Django wants one where the page came over TLS
 
     def get(self, path: str) -> str:
         with self.browser.open(self.base + path, timeout=20) as answer:
@@ -216,7 +219,7 @@ class Person:
         """Open the socket that pages keep open."""
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
         address = self.base.replace("http", "ws") + "/ws/w/default/live/"
-        return connect(address, additional_headers={"Cookie": cookies, "Origin": self.base})
+        return connect(address, additional_headers={"Cookie": cookies, "Origin": self.base}, ssl=self.tls)
 
     def create_cluster(self, name: str, max_nodes: int = 2, idle_seconds: int = 120) -> None:
         self.get("/w/default/compute/")  # and with it a token for forms
