@@ -65,15 +65,19 @@ class Studio:
         self.closing = contextlib.ExitStack()
         self.closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.closing.callback(end_runs, self.data / "jobs")
-        environ = {name: value for name, value in os.environ.items() if name not in OF_A_STUDIO}
-        command = [sys.executable, str(CHECKOUT / "manage.py"), "up", "--no-sample", "--port", "0"]
-        self.process = start([*command, "--data", str(self.data)], self.output, environ)
-        self.closing.callback(stop, self.process)
+        self.closing.callback(lambda: stop(self.process))
         try:
-            self.url = wait_for(self.output, self.process, r"is ready after .*?(http://\S+)/$", READY_WITHIN)
+            self.begin()
         except BaseException:
             self.close()
             raise
+
+    def begin(self) -> None:
+        """Start it, also again after all of its processes have ended: on the same data, at another port."""
+        environ = {name: value for name, value in os.environ.items() if name not in OF_A_STUDIO}
+        command = [sys.executable, str(CHECKOUT / "manage.py"), "up", "--no-sample", "--port", "0"]
+        self.process = start([*command, "--data", str(self.data)], self.output, environ)
+        self.url = wait_for(self.output, self.process, r"is ready after .*?(http://\S+)/$", READY_WITHIN)
 
     def __enter__(self) -> Self:
         return self

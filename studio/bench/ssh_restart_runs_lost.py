@@ -1,5 +1,6 @@
 """Everything of the studio is ended and started again while 200 runs go on on machines over SSH."""
 
+import contextlib
 import os
 import signal
 import time
@@ -34,8 +35,11 @@ def measure(bench: "Bench") -> Samples:
             for n, (lines, code) in enumerate(ends)
         ]
         product.wait_for_statuses(runs, "Running", patience=300)
-        for pid in product.pids().values():
-            os.kill(pid, signal.SIGKILL)
+        for pid in (product.process.pid, *product.pids().values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        product.process.wait()
+        product.begin()
         started = time.monotonic()
         before = {run.pk: _size(product.log_file(run)) for run in runs}
         product.wait_until(lambda: all(_size(product.log_file(run)) > before[run.pk] for run in runs), 120)
