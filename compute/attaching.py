@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 from compute import host_keys, jobs, keys, names
 from compute.drivers import driver_class
 from compute.drivers.base import Attaches, CheckState
-from compute.host_keys import CHANGED, PINNED
+from compute.host_keys import CHANGED, JUMP_PINNED, PINNED
 from compute.models import ComputeTarget, Examination, Job
 from compute.states import EndReason, JobState, ProvisioningState
 from studio.errors import NotAllowedNow, NotSupported
@@ -67,13 +67,14 @@ def keep(
 
 def _pinned(draft: Examination, config: dict[str, Any]) -> dict[str, Any]:
     address_of = attaches(draft.kind).address_of
-    known = draft.config.get(PINNED)
-    return {PINNED: known} if known and address_of(draft.config) == address_of(config) else {}
+    same = {PINNED: address_of(draft.config) == address_of(config)}
+    same[JUMP_PINNED] = all(draft.config.get(name) == config.get(name) for name in ("jump_address", "jump_port"))
+    return {pin: draft.config[pin] for pin, is_same in same.items() if is_same and draft.config.get(pin)}
 
 
 def says_the_same(draft: Examination, config: dict[str, Any]) -> bool:
     """Say whether `config` is what was looked at."""
-    return {k: v for k, v in draft.config.items() if k != PINNED} == config
+    return {k: v for k, v in draft.config.items() if k not in {PINNED, JUMP_PINNED}} == config
 
 
 def make_key(draft: Examination) -> None:
@@ -114,19 +115,23 @@ def look_again(target: ComputeTarget, *, by: User) -> Examination:
 
 def asked_key(examination: Examination) -> dict[str, Any] | None:
     """Return the host key that waits for a person's yes, if one does."""
+    return _asked(examination)[1]
+
+
+def _asked(examination: Examination) -> tuple[str, dict[str, Any] | None]:
+    """Return where the key that waits for a yes is going to be pinned, and the key."""
     for check in examination.checks:
-        if check["key"] == PINNED and check["state"] == CheckState.ASK.value:
-            key: dict[str, Any] | None = check["facts"].get(PINNED)
-            return key
-    return None
+        if check["key"] in {PINNED, JUMP_PINNED} and check["state"] == CheckState.ASK.value:
+            return check["key"], check["facts"].get(PINNED)
+    return "", None
 
 
 def trust(draft: Examination, sha256: str) -> None:
     """Pin the host key that was shown, and go on with the checks."""
-    key = asked_key(draft)
+    pin, key = _asked(draft)
     if key is None or key.get("sha256") != sha256:
         raise host_keys.another_than_shown()
-    config = draft.config | {PINNED: key}
+    config = draft.config | {pin: key}
     refuse_twice(draft.workspace, draft.kind, config, but=draft.target)
     draft.config = config
     draft.save(update_fields=["config"])

@@ -14,6 +14,7 @@ from studio.people.models import User
 
 logger = logging.getLogger(__name__)
 PINNED, CHANGED = "host_key", "changed_host_key"  # of `ComputeTarget.config`
+JUMP_PINNED = "jump_host_key"  # of a jump host that is no target of its own
 
 
 @transaction.atomic

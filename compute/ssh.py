@@ -5,6 +5,7 @@ who asks. Whatever goes wrong leaves here as a StudioError that says which thing
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import logging
@@ -85,7 +86,7 @@ class Machine:
         return self.transport.is_active()
 
     def close(self) -> None:
-        self.transport.close()
+        _hang_up(self.transport)
         if self.through:
             self.through.close()
 
@@ -98,13 +99,13 @@ def connect(account: Account) -> Machine:
             _("Check the connection, and confirm the key that the machine shows."),
         )
     credentials = _credentials(account)  # before the network: a key that cannot be read needs none
-    through = connect(account.jump) if account.jump else None
+    through = _through(account)
     transport = _begin(account, through)
     try:
         _compare(account, transport)
         _sign_in(account, transport, credentials)
     except BaseException:
-        transport.close()
+        _hang_up(transport)
         if through:
             through.close()
         raise
@@ -114,14 +115,33 @@ def connect(account: Account) -> Machine:
 
 def host_key_of(account: Account) -> HostKey:
     """Return the key that a machine shows, without signing in. A jump host's own has to be pinned."""
-    through = connect(account.jump) if account.jump else None
+    through = _through(account)
     transport = _begin(account, through)
     try:
         return _shown(transport)
     finally:
-        transport.close()
+        _hang_up(transport)
         if through:
             through.close()
+
+
+def _hang_up(transport: "paramiko.Transport") -> None:
+    """Close a transport. One that goes through another, which is gone, cannot say farewell, and need not."""
+    import paramiko
+
+    with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+        transport.close()
+
+
+def _through(account: Account) -> Machine | None:
+    """Connect to the jump host, where there is one. A key that it shows is none of the machine's behind it."""
+    if account.jump is None:
+        return None
+    try:
+        return connect(account.jump)
+    except HostKeyChanged as exc:
+        exc.shown = None
+        raise
 
 
 def fingerprint(key: bytes) -> str:
@@ -231,12 +251,12 @@ def _begin(account: Account, through: Machine | None) -> "paramiko.Transport":
     try:
         transport.start_client(timeout=CONNECT_WITHIN)
     except (paramiko.SSHException, OSError, EOFError) as exc:
-        transport.close()
+        _hang_up(transport)
         if "no acceptable host key" in str(exc).lower():  # it has no key of the pinned kind any more
             raise HostKeyChanged(*_changed(account), shown=host_key_of(_unpinned(account))) from exc
         raise _unreachable(account, exc) from exc
     if not transport.initial_kex_done:  # the time is over, and paramiko says nothing of it
-        transport.close()
+        _hang_up(transport)
         raise _unreachable(account, TimeoutError())
     wire.left = None
     return transport

@@ -58,6 +58,8 @@ class OverSsh(Driver, Attaches, Executes, Streams):
         )
 
     def _jump(self) -> Account | None:
+        if self.config.get("jump_address"):
+            return self._own_jump()
         name = self.config.get("jump_host")
         if not name:
             return None
@@ -66,9 +68,24 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             raise NotThere(
                 _("The jump host %(name)s is not attached any more.") % {"name": name}, _("Attach it again.")
             )
-        if through.config.get("jump_host"):
+        if through.config.get("jump_host") or through.config.get("jump_address"):
             raise NotThere(_("%(name)s is itself behind a jump host.") % {"name": name}, _("Choose one that is not."))
         return through.driver.account()
+
+    def _own_jump(self) -> Account:
+        """Return the jump host that the target itself says how to sign in to."""
+        target, config = self.target, self.config
+        key = target.secret("jump_private_key")
+        return Account(
+            address=config["jump_address"],
+            port=config["jump_port"] or 22,
+            username=config["jump_username"],
+            private_key=key,
+            passphrase=target.secret("jump_passphrase"),
+            password="" if key else target.secret("jump_password"),
+            host_key=config.get(host_keys.JUMP_PINNED),
+            inside=target.workspace.allows(Allowance.THIS_MACHINE),
+        )
 
     def link(self) -> remote.Link:
         """Return the connection to the machine. A changed host key blocks the target."""

@@ -22,6 +22,7 @@ REACHES_PYPI = "import urllib.request; print(urllib.request.urlopen('https://pyp
 TITLES = {
     "name": gettext_lazy("The name resolves"),
     "port": gettext_lazy("The port answers"),
+    "jump_host_key": gettext_lazy("Host key of the jump host"),
     "host_key": gettext_lazy("Host key"),
     "sign_in": gettext_lazy("Signing in"),
     "shell": gettext_lazy("The login shell is clean"),
@@ -37,7 +38,7 @@ TITLES = {
     "outside": gettext_lazy("Packages can be fetched"),
 }
 BEFORE = ("name", "port", "host_key", "sign_in")
-NEEDED = {"name", "port", "host_key", "sign_in", "python", "system", "disk", "spark"}
+NEEDED = {"jump_host_key", "name", "port", "host_key", "sign_in", "python", "system", "disk", "spark"}
 OK, WARN, BAD, ASK, SKIPPED = CheckState.OK, CheckState.WARN, CheckState.BAD, CheckState.ASK, CheckState.SKIPPED
 
 
@@ -52,7 +53,8 @@ def failed(key: str, exc: StudioError) -> Check:
 
 def checks(driver: "OverSsh") -> Iterator[Check]:
     """Look at name, port, host key and sign-in, then at the machine; what cannot be asked any more is skipped."""
-    ahead = [*BEFORE, *driver.questions]
+    own_jump = ["jump_host_key"] if driver.config.get("jump_address") else []
+    ahead = [*own_jump, *BEFORE, *driver.questions]
 
     def skipped() -> Iterator[Check]:
         return (found(key, SKIPPED) for key in ahead)
@@ -90,6 +92,11 @@ def checks(driver: "OverSsh") -> Iterator[Check]:
 
 def _up_to_sign_in(driver: "OverSsh") -> Iterator[Check]:
     account = driver.account()
+    if account.jump and driver.config.get("jump_address"):
+        check = _jump_key(account.jump)
+        yield check
+        if check.state != OK:
+            return
     if account.jump is None:
         try:
             places = addresses.places_of(account.address, account.port, inside=account.inside)
@@ -115,6 +122,28 @@ def _up_to_sign_in(driver: "OverSsh") -> Iterator[Check]:
         yield found("host_key", BAD, evidence, remedy, host_key=shown)
     else:
         yield found("host_key", OK, f"{pinned['type']} {pinned['sha256']}")
+
+
+def _jump_key(jump: ssh.Account) -> Check:
+    """Look at the key of a jump host; one that nobody has said yes to, also in the place of another, is asked for."""
+    shown: ssh.HostKey | None
+    try:
+        shown = ssh.host_key_of(jump)
+    except HostKeyChanged as exc:
+        shown = exc.shown
+    except StudioError as exc:
+        return failed("jump_host_key", exc)
+    if shown is None:
+        return found("jump_host_key", BAD, _("it shows no host key"), _("Check again."))
+    pinned = jump.host_key
+    evidence = f"{shown['type']} {shown['sha256']}"
+    if pinned is None:
+        remedy = _("Compare it with what the machine itself prints, then say yes once.")
+        return found("jump_host_key", ASK, evidence, remedy, host_key=shown)
+    if (pinned["type"], pinned["key"]) == (shown["type"], shown["key"]):
+        return found("jump_host_key", OK, evidence)
+    remedy = _("It was %(old)s. Somebody set it up anew, or stands in between: compare before you say yes.")
+    return found("jump_host_key", ASK, evidence, remedy % {"old": pinned["sha256"]}, host_key=shown)
 
 
 def shell(driver: "OverSsh", link: remote.Link) -> Check:

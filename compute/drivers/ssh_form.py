@@ -35,6 +35,9 @@ NOT_IN_ADDRESSES = frozenset(" /@\\'\"`$;|&<>()[]{}*?!")
 NOT_IN_NAMES = frozenset(" /:@\\'\"`$;|&<>")
 
 
+JUMP = ("jump_address", "jump_port", "jump_username", "jump_private_key", "jump_passphrase", "jump_password")
+
+
 class SshForm(AzureForm):
     """Address, user and credentials. A kind adds what is its own."""
 
@@ -43,7 +46,7 @@ class SshForm(AzureForm):
         "passphrase": ("authentication", "key"),
         "password": ("authentication", "password"),
     }
-    folded: ClassVar[tuple[str, ...]] = ("jump_host", "resource_id")
+    folded: ClassVar[tuple[str, ...]] = ("jump_host", *JUMP, "resource_id")
 
     address = forms.CharField(label=gettext_lazy("Host name or IP address"), max_length=255)
     ssh_port = forms.IntegerField(label=gettext_lazy("SSH port"), initial=22, min_value=1, max_value=65535)
@@ -76,22 +79,35 @@ class SshForm(AzureForm):
             "The name of an attached machine to go through, where this one cannot be reached directly."
         ),
     )
+    jump_address = forms.CharField(
+        label=gettext_lazy("Or a jump host’s address"),
+        required=False,
+        max_length=255,
+        help_text=gettext_lazy("Of one that is not attached here: say below how to sign in to it."),
+    )
+    jump_port = forms.IntegerField(
+        label=gettext_lazy("The jump host’s port"), required=False, initial=22, min_value=1, max_value=65535
+    )
+    jump_username = forms.CharField(label=gettext_lazy("Who signs in to the jump host"), required=False, max_length=64)
+    jump_private_key = SecretField(label=gettext_lazy("The jump host’s key"), required=False, max_length=20_000)
+    jump_passphrase = SecretField(
+        label=gettext_lazy("Passphrase of the jump host’s key"), required=False, one_line=True, max_length=1000
+    )
+    jump_password = SecretField(
+        label=gettext_lazy("Or the jump host’s password"), required=False, one_line=True, max_length=1000
+    )
 
     def clean_address(self) -> str:
-        address = str(self.cleaned_data["address"]).strip().lower().rstrip(".")
-        if (
-            not address.isprintable()
-            or any(c in address for c in " /@\\'\"`$;|&<>()[]{}*?!")
-            or address.startswith("-")
-        ):
-            raise forms.ValidationError(_("This is neither a host name nor an IP address."))
-        return address
+        return _address(self.cleaned_data["address"])
+
+    def clean_jump_address(self) -> str:
+        return _address(self.cleaned_data["jump_address"])
 
     def clean_username(self) -> str:
-        name = str(self.cleaned_data["username"]).strip()
-        if not name.isprintable() or NOT_IN_NAMES & set(name) or name.startswith("-"):
-            raise forms.ValidationError(_("A user name has no spaces and none of / : @ in it."))
-        return name
+        return _user_name(self.cleaned_data["username"])
+
+    def clean_jump_username(self) -> str:
+        return _user_name(self.cleaned_data["jump_username"])
 
     def clean_jump_host(self) -> str:
         name = str(self.cleaned_data["jump_host"]).strip()
@@ -114,8 +130,48 @@ class SshForm(AzureForm):
             except CredentialsRejected as exc:
                 field = "passphrase" if "passphrase" in exc.message else "private_key"
                 self.add_error(field, f"{exc.message} {exc.hint}".strip())
+        self._clean_jump(cleaned)
         return cleaned
+
+    def _clean_jump(self, cleaned: dict[str, Any]) -> None:
+        """Hold that a jump host is either attached or said whole, with a key or a password."""
+        if not cleaned.get("jump_address"):
+            return
+        if cleaned.get("jump_host"):
+            self.add_error("jump_address", _("There is a name of an attached machine above: give one of the two."))
+        if "jump_username" in cleaned and not cleaned["jump_username"]:
+            self.add_error("jump_username", _("It is needed to sign in."))
+        if not self.has("jump_private_key") and not self.has("jump_password"):
+            self.add_error("jump_private_key", _("A key or a password is needed to sign in."))
+        if cleaned.get("jump_private_key"):
+            try:
+                read_key(cleaned["jump_private_key"], cleaned.get("jump_passphrase") or "")
+            except CredentialsRejected as exc:
+                field = "jump_passphrase" if "passphrase" in exc.message else "jump_private_key"
+                self.add_error(field, f"{exc.message} {exc.hint}".strip())
 
     def unused(self) -> frozenset[str]:
         uses_key = self.cleaned_data.get("authentication") == "key"
-        return frozenset({"password"} if uses_key else {"private_key", "passphrase"})
+        own = {"password"} if uses_key else {"private_key", "passphrase"}
+        if not self.cleaned_data.get("jump_address"):
+            return frozenset(own | {"jump_private_key", "jump_passphrase", "jump_password"})
+        if self.cleaned_data.get("jump_private_key"):
+            return frozenset(own | {"jump_password"})
+        if self.cleaned_data.get("jump_password"):
+            return frozenset(own | {"jump_private_key", "jump_passphrase"})
+        return frozenset(own)
+
+
+def _address(typed: str) -> str:
+    """Return a host name or IP address as it is kept. Raises ValidationError for what is neither."""
+    address = str(typed).strip().lower().rstrip(".")
+    if not address.isprintable() or NOT_IN_ADDRESSES & set(address) or address.startswith("-"):
+        raise forms.ValidationError(_("This is neither a host name nor an IP address."))
+    return address
+
+
+def _user_name(typed: str) -> str:
+    name = str(typed).strip()
+    if not name.isprintable() or NOT_IN_NAMES & set(name) or name.startswith("-"):
+        raise forms.ValidationError(_("A user name has no spaces and none of / : @ in it."))
+    return name

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from compute import remote, ssh, tasks
-from compute.models import ComputeTarget
+from compute import attaching, remote, ssh, tasks
+from compute.drivers.virtualmachine import VirtualMachineForm
+from compute.examining import examine
+from compute.models import ComputeTarget, Examination
 from compute.states import JobState, ProvisioningState
 from runs.models import Run
 from runs.states import RunStatus
-from studio.errors import CredentialsRejected, StudioError, TargetUnreachable
+from studio.errors import CredentialsRejected, HostKeyChanged, StudioError, TargetUnreachable
 from studio.people.models import User, Workspace
 from studio.seal import seal
 from tests.elsewhere import again, ended, job_of, log_of, submitted, until
@@ -194,6 +196,103 @@ def test_a_run_behind_a_jump_host(server: Sshd, workspace: Workspace, ana: User,
     finally:
         server.start()
         inner.close()
+
+
+def test_a_jump_host_of_its_own_is_asked_for_trusted_and_gone_through(
+    server: Sshd, workspace: Workspace, ana: User, tmp_path: Path
+) -> None:
+    private, public = key_pair(tmp_path)
+    gate_private, gate_public = key_pair(tmp_path, "ecdsa", "open sesame")
+    server.let_in(gate_public)
+    inner = Sshd(tmp_path / "inner", server.username).start()
+    inner.let_in(public)
+    workspace.allowances = ["this-machine", "other-linux"]
+    workspace.save()
+    typed = {
+        "name": "behind",
+        "address": "127.0.0.1",
+        "ssh_port": inner.port,
+        "username": inner.username,
+        "authentication": "key",
+        "private_key": private,
+        "jump_address": "127.0.0.1",
+        "jump_port": server.port,
+        "jump_username": server.username,
+        "jump_private_key": gate_private,
+        "jump_passphrase": "open sesame",
+        "environment": "system",
+        "python": "python3",
+    }
+    try:
+        form = VirtualMachineForm(workspace, typed)
+        assert form.is_valid(), form.errors
+        draft = attaching.begin(workspace, "VirtualMachine", by=ana)
+        attaching.keep(draft, typed={}, config=form.config(), secrets=form.secrets(), unused=form.unused())
+        for key, machine in (("jump_host_key", server), ("host_key", inner)):
+            checks = _looked(draft)
+            assert checks[key]["state"] == "ask", checks
+            assert checks["sign_in"]["state"] == "skipped"
+            attaching.trust(draft, machine.host_key["sha256"])
+            draft.refresh_from_db()
+        assert draft.config["jump_host_key"]["sha256"] == server.host_key["sha256"]
+        assert attaching.says_the_same(draft, form.config())
+        checks = _looked(draft)
+        assert (checks["jump_host_key"]["state"], checks["sign_in"]["state"]) == ("ok", "ok")
+        assert attaching.has_passed(draft)
+        target = attaching.attach(draft, by=ana, name="behind", description="", tags={})
+        run = ended(submitted(target, ana, {"train.py": "print('behind')\n"}))
+        assert (run.status, log_of(run)) == (RunStatus.COMPLETED, "behind\n")
+        remote.close_all()
+        old = server.host_key["sha256"]
+        server.stop()
+        server.make_host_key()
+        server.start()
+        with pytest.raises(HostKeyChanged):
+            target.driver.link()  # type: ignore[attr-defined]
+        target.refresh_from_db()
+        assert "changed_host_key" not in target.config  # the gate's key is not to be pinned for what is behind it
+        again_asked = {check.key: check for check in target.driver.checks()}["jump_host_key"]  # type: ignore[attr-defined]
+        assert again_asked.state == "ask"
+        assert old in again_asked.remedy
+    finally:
+        inner.close()
+
+
+def _looked(draft: Examination) -> dict[str, dict[str, Any]]:
+    attaching.look(draft)
+    examine(draft.pk, draft.round)
+    draft.refresh_from_db()
+    return {check["key"]: check for check in draft.checks}
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"jump_host": "gate"}, "jump_host"),
+        ({"jump_username": ""}, "jump_username"),
+        ({"jump_password": ""}, "jump_private_key"),
+        ({"jump_private_key": "ssh-ed25519 AAAA"}, "jump_private_key"),
+        ({"jump_address": "$(id)"}, "jump_address"),
+        ({"jump_username": "a b"}, "jump_username"),
+    ],
+)
+def test_half_a_jump_host_is_refused(workspace: Workspace, change: dict[str, str], wrong: str) -> None:
+    typed = {
+        "name": "behind",
+        "address": "far.example.org",
+        "ssh_port": 22,
+        "username": "ana",
+        "authentication": "password",
+        "password": PASSWORD,
+        "understood": "on",
+        "jump_address": "gate.example.org",
+        "jump_port": 22,
+        "jump_username": "ana",
+        "jump_password": PASSWORD,
+        "environment": "system",
+    }
+    assert VirtualMachineForm(workspace, typed).is_valid()
+    assert wrong in VirtualMachineForm(workspace, typed | change).errors
 
 
 NOISY = """#!/bin/sh
