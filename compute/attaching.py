@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from compute import host_keys, jobs, keys, names
-from compute.drivers import driver_class
+from compute.drivers import driver_class, kinds_with
 from compute.drivers.base import Attaches, CheckState
 from compute.host_keys import CHANGED, JUMP_PINNED, PINNED
 from compute.models import ComputeTarget, Examination, Job
@@ -305,14 +305,15 @@ def attaches(kind: str) -> type[Attaches]:
 
 
 def refuse_twice(workspace: Workspace, kind: str, config: dict[str, Any], *, but: ComputeTarget | None = None) -> None:
-    """Raise NotAllowedNow when the same machine or service is attached to the workspace already."""
+    """Raise NotAllowedNow when the same machine or service is attached to the workspace already, as whatever kind."""
     driver = attaches(kind)
     address = driver.address_of(config)
     key = config.get(PINNED, {}).get("sha256") if driver.host_key_tells else None
-    for other in ComputeTarget.objects.existing().filter(workspace=workspace, kind=kind):
+    telling = [one for one in kinds_with(Attaches) if attaches(one).host_key_tells] if key else []
+    for other in ComputeTarget.objects.existing().filter(workspace=workspace, kind__in={kind, *telling}):
         if but is not None and other.pk == but.pk:
             continue
-        if driver.address_of(other.config) == address:
+        if other.kind == kind and driver.address_of(other.config) == address:
             raise NotAllowedNow(
                 _("%(address)s is attached already, as %(name)s.") % {"address": address, "name": other.name},
                 _("Use that target, or detach it first: one machine attached twice gets in its own way."),

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 from compute import arm, azure
 from compute.attach_forms import AzureForm
 from compute.drivers.base import Attaches, Check, CheckState, Driver, TargetReport
+from compute.models import AzureSignIn
 from compute.states import ProvisioningState
 from studio.errors import StudioError
 
@@ -54,7 +55,8 @@ class AzureAccountForm(AzureForm):
     def config(self) -> dict[str, Any]:
         config = super().config()
         parts = config["resource_id"].split("/")
-        return config | {"subscription_id": parts[2] if config["resource_id"] else ""}
+        known = AzureSignIn.objects.filter(workspace=self.workspace).values_list("subscription_id", flat=True).first()
+        return config | {"subscription_id": parts[2] if config["resource_id"] else known or ""}
 
 
 class AzureAccount(Driver, Attaches):

@@ -276,3 +276,11 @@ def test_the_same_host_key_is_the_same_machine_whatever_its_address(draft, works
     with pytest.raises(NotAllowedNow, match="the host key of first"):
         attaching.trust(looked_at(draft), KEY["sha256"])
     assert "host_key" not in Examination.objects.get(pk=draft.pk).config
+
+
+def test_it_is_the_same_machine_also_as_another_kind(draft, workspace, ana, monkeypatch):
+    other = make_attached(workspace, ana, "first", "192.0.2.7")
+    ComputeTarget.objects.filter(pk=other.pk).update(kind="HDInsight")
+    monkeypatch.setattr(TinyDriver, "host_key_tells", True)
+    with pytest.raises(NotAllowedNow, match="the host key of first"):
+        attaching.trust(looked_at(draft), KEY["sha256"])

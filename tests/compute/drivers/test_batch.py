@@ -317,6 +317,14 @@ def test_names_or_an_id_say_which_account_it_is(
     assert form.config() == config
 
 
+def test_an_account_is_the_same_however_it_was_named(target: ComputeTarget, workspace: Workspace) -> None:
+    by_id, by_name = (BatchForm(workspace, typed) for typed in ({"resource_id": RESOURCE_ID}, BOTH))
+    for form in (by_id, by_name):
+        form.is_valid()
+        assert not {"resource_group", "account_name", "resource_id"} & set(form.errors)
+    assert len({target.driver.address_of(form.config()) for form in (by_id, by_name)}) == 1  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("typed", "wrong"),
     [
