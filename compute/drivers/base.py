@@ -167,6 +167,11 @@ class Attaches(ABC):
     def checks(self) -> Iterator[Check]:
         """Look at the connection, one thing after another; never raises, and ends within a bounded time."""
 
+    @classmethod
+    def needed_checks(cls, config: dict[str, Any]) -> frozenset[str]:
+        """Return the keys of the checks that have to be well, where nothing else need be waited for; empty: all."""
+        return frozenset()
+
     def why_not_now(self) -> str:
         """Return in one sentence why a job cannot start there at the moment; empty: it can."""
         return ""

@@ -41,6 +41,10 @@ class OverSsh(Driver, Attaches, Executes, Streams):
     def checks(self) -> Iterator[Check]:
         return ssh_checks.checks(self)
 
+    @classmethod
+    def needed_checks(cls, config: dict[str, Any]) -> frozenset[str]:
+        return ssh_checks.needed(cls.questions, config)
+
     def account(self) -> Account:
         """Return where to sign in, and with what."""
         target, config = self.target, self.config
@@ -58,7 +62,7 @@ class OverSsh(Driver, Attaches, Executes, Streams):
         )
 
     def _jump(self) -> Account | None:
-        if self.config.get("jump_address"):
+        if ssh_checks.has_own_jump(self.config):
             return self._own_jump()
         name = self.config.get("jump_host")
         if not name:

@@ -1,9 +1,9 @@
 """The connection doctor for machines that are reached over SSH: one question after another, each with its evidence."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -47,13 +47,24 @@ def found(key: str, state: CheckState, evidence: str = "", remedy: str = "", **f
     return Check(key, str(TITLES[key]), state, evidence, remedy, key in NEEDED, facts)
 
 
+def has_own_jump(config: dict[str, Any]) -> bool:
+    """Say whether the way there leads through a jump host that is no target of its own."""
+    return bool(config.get("jump_address"))
+
+
+def needed(questions: Iterable[str], config: dict[str, Any]) -> frozenset[str]:
+    """Return the keys of the checks that have to be well for a kind with these questions."""
+    asked = {*BEFORE, *questions} | ({"jump_host_key"} if has_own_jump(config) else set())
+    return frozenset(asked & NEEDED)
+
+
 def failed(key: str, exc: StudioError) -> Check:
     return found(key, BAD, exc.message, exc.hint)
 
 
 def checks(driver: "OverSsh") -> Iterator[Check]:
     """Look at name, port, host key and sign-in, then at the machine; what cannot be asked any more is skipped."""
-    own_jump = ["jump_host_key"] if driver.config.get("jump_address") else []
+    own_jump = ["jump_host_key"] if has_own_jump(driver.config) else []
     ahead = [*own_jump, *BEFORE, *driver.questions]
 
     def skipped() -> Iterator[Check]:
@@ -92,7 +103,7 @@ def checks(driver: "OverSsh") -> Iterator[Check]:
 
 def _up_to_sign_in(driver: "OverSsh") -> Iterator[Check]:
     account = driver.account()
-    if account.jump and driver.config.get("jump_address"):
+    if account.jump and has_own_jump(driver.config):
         check = _jump_key(account.jump)
         yield check
         if check.state != OK:

@@ -20,6 +20,27 @@ document.addEventListener("htmx:afterSettle", () => {
   }
 });
 
+// What a finger or a mouse button is on is not torn away from under it: its part comes anew once it is released.
+let pressed = null;
+const heldBack = new Set(); // parts whose answer came meanwhile
+
+addEventListener("pointerdown", (event) => { pressed = event.target; }, true);
+for (const name of ["pointerup", "pointercancel"]) {
+  addEventListener(name, () => setTimeout(() => { // the click comes first
+    pressed = null;
+    for (const part of heldBack) {
+      if (part.isConnected) window.htmx.ajax("GET", part.getAttribute("hx-get"), { source: part, target: part, swap: "outerHTML" });
+    }
+    heldBack.clear();
+  }), true);
+}
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, elt, requestConfig } = event.detail;
+  if (!pressed || requestConfig?.verb !== "get" || target !== elt || !target.contains(pressed)) return;
+  event.detail.shouldSwap = false;
+  heldBack.add(target);
+});
+
 let missed = null; // event name → facts: what was told while a page was being fetched whose parts could not hear it
 
 // From now on remember what is told; the function that is returned tells it to the parts that have come since.

@@ -49,6 +49,7 @@ def test_a_machine_is_attached_with_a_key_made_here_and_its_host_key_compared(
     expect(page.locator("body[data-live-now=yes]")).to_be_attached()
     looked_at(draft)
     expect(doctor.locator("li", has_text="Signing in")).to_have_class("ok")
+    expect(doctor.get_by_role("button", name="Check again")).to_be_visible()  # every check was made: nothing moves
     doctor.get_by_role("button", name="Attach").click()
     expect(page).to_have_url(re.compile("/targets/bench-box/$"))
     target = ComputeTarget.objects.get(name="bench-box")

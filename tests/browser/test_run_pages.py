@@ -237,6 +237,23 @@ def test_what_is_agreed_to_is_done_though_its_part_of_the_page_came_anew_meanwhi
     assert Run.objects.get().status == RunStatus.CANCEL_REQUESTED
 
 
+def test_a_button_is_not_torn_away_from_under_the_finger(signed_in: Page, workspace: Workspace, run: Run) -> None:
+    page = signed_in
+    page.goto(address(workspace, "runs/digits-svm_1/"))
+    button = page.get_by_role("button", name="Cancel", exact=True)
+    button.hover()
+    page.mouse.down()
+    with page.expect_response(re.compile("/header/$")):
+        page.evaluate("id => document.body.dispatchEvent(new CustomEvent(`run-${id}:moved`))", run.pk)
+    old = page.locator("#run-header").element_handle()
+    page.wait_for_timeout(200)
+    assert page.evaluate("old => old.isConnected", old)
+    with page.expect_response(re.compile("/header/$")):  # what came meanwhile comes now
+        page.mouse.up()
+    expect(page.get_by_role("dialog")).to_contain_text("Its processes are asked to stop")
+    page.wait_for_function("old => !old.isConnected", arg=old)
+
+
 def test_outputs_are_looked_at_by_keyboard_and_do_no_harm(signed_in: Page, workspace: Workspace, run: Run) -> None:
     page = signed_in
     page.goto(address(workspace, f"runs/{run.run_id}/?tab=outputs"))

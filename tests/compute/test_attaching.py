@@ -284,3 +284,20 @@ def test_it_is_the_same_machine_also_as_another_kind(draft, workspace, ana, monk
     monkeypatch.setattr(TinyDriver, "host_key_tells", True)
     with pytest.raises(NotAllowedNow, match="the host key of first"):
         attaching.trust(looked_at(draft), KEY["sha256"])
+
+
+def test_what_matters_is_enough_while_the_rest_is_still_looked_at(draft, ana, monkeypatch):
+    monkeypatch.setattr(TinyDriver, "needed_checks", classmethod(lambda _cls, _config: frozenset({"name", "sign_in"})))
+    examination = looked_at(draft)
+    name = {"key": "name", "title": "", "state": "ok", "evidence": "", "remedy": "", "needed": True, "facts": {}}
+    for checks, passed in (
+        ([name], False),  # nobody has signed in yet
+        ([name, name | {"key": "sign_in"}], True),
+        ([name, name | {"key": "sign_in", "state": "bad"}], False),
+        ([name, name | {"key": "sign_in"}, name | {"key": "disk", "state": "bad"}], False),
+        ([name, name | {"key": "sign_in"}, name | {"key": "gpu", "state": "bad", "needed": False}], True),
+    ):
+        examination.ended_at, examination.checks = None, checks
+        assert attaching.has_passed(examination) is passed, checks
+    monkeypatch.setattr(TinyDriver, "needed_checks", classmethod(lambda _cls, _config: frozenset()))
+    assert not attaching.has_passed(examination)  # a kind that does not say waits for the end

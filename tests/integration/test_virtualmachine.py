@@ -240,3 +240,10 @@ def test_the_studios_own_addresses_are_refused_until_an_owner_allows_them(machin
     found = {check.key: check for check in machine.driver.checks()}  # type: ignore[attr-defined]
     assert found["name"].state == CheckState.BAD
     assert "own machine" in found["name"].evidence
+
+
+def test_every_check_that_matters_is_one_that_is_made(machine: ComputeTarget) -> None:
+    driver = machine.driver
+    assert isinstance(driver, VirtualMachineDriver)
+    made = {check.key: check.needed for check in driver.checks()}
+    assert driver.needed_checks(machine.config) == {key for key, needed in made.items() if needed}
