@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ROOT = os.path.expanduser("~/.compute-studio")
-PIECE = 256 * 1024  # bytes of a log at once
+FIRST_PIECE, PIECE = 32 * 1024, 256 * 1024  # bytes of a log at once: first, and after some went well
 MOST_FRAME = 8 * 1024 * 1024  # bytes behind a line
 LOOK_EVERY = 0.02  # seconds between two looks at the logs that are followed
 MOST_OUTPUTS = 10_000  # files of one run
@@ -41,10 +41,10 @@ speaking = threading.Lock()
 
 
 class Following:
-    """A log that is pushed, and the byte to go on from."""
+    """A log that is pushed, the byte to go on from, and how many of them at once."""
 
     def __init__(self, control: str, log: str, at: int) -> None:
-        self.control, self.log, self.at = control, log, at
+        self.control, self.log, self.at, self.most = control, log, at, FIRST_PIECE
 
 
 followed: dict[str, Following] = {}  # name → [folder, path of the log, byte to go on from]
@@ -404,12 +404,12 @@ def push() -> None:
             try:
                 with open(log, "rb") as file:
                     file.seek(at)
-                    data = file.read(PIECE)
+                    data = file.read(entry.most)
             except FileNotFoundError:
                 data = b""
             if data:
                 say({"log": name, "at": at}, data)
-                entry.at += len(data)
+                entry.at, entry.most = entry.at + len(data), min(2 * entry.most, PIECE)
                 busy = True
             elif over or not (is_alive(read_json(os.path.join(control, "pid.json"))) or fresh(control)):
                 followed.pop(name, None)

@@ -40,6 +40,7 @@ SILENT_FOR = 300.0  # seconds without use, then a connection is let go
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two attempts to connect
 AT_ONCE = 8  # connections that are being made: sshd drops bursts
 PIECE = 1024 * 1024  # bytes of a file at once
+FIRST_PIECE = 32 * 1024  # bytes of a log; then twice as many: a wire that is cut soon brings something, too
 LATEST = 2**40  # seconds since 1970 that a far clock may say
 
 

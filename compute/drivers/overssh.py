@@ -144,12 +144,13 @@ class OverSsh(Driver, Attaches, Executes, Streams):
         known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
         try:
             facts = link.ask("look", folder=folder, handle=known)
+            most = remote.FIRST_PIECE
             while at < int(facts["log_size"]):
-                piece = link.ask("read", folder=folder, path="log", at=at, most=remote.PIECE)
+                piece = link.ask("read", folder=folder, path="log", at=at, most=most)
                 if not piece:
                     break
                 yield JobReport(Phase.RUNNING, output=piece)
-                at += len(piece)
+                at, most = at + len(piece), min(2 * most, remote.PIECE)
             remote.fetch(link, folder, Path(settings.JOB_DIR) / folder / "rank-0")
             report = replace(self._report(facts, handle), facts=self.facts_of(link, folder))
             if report.phase == Phase.ENDED:
