@@ -38,6 +38,7 @@ class AttachForm(forms.Form):
 
     shown_with: ClassVar[dict[str, tuple[str, str]]] = {}  # field → (another field, its value that makes it of use)
     folded: ClassVar[tuple[str, ...]] = ()  # fields that few need: they begin folded away
+    wanted: ClassVar[frozenset[str]] = frozenset()  # fields that most need, though something else can stand for them
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=24, help_text=gettext_lazy("How runs choose it."))
     description = forms.CharField(label=gettext_lazy("Description"), max_length=500, required=False)

@@ -25,6 +25,8 @@ class AzureSignInForm(forms.ModelForm):  # type: ignore[type-arg]
         **dict.fromkeys(OWN_ENDPOINTS, ("way", Way.SERVICE_PRINCIPAL.value)),
     }
 
+    wanted: ClassVar[frozenset[str]] = frozenset({"tenant_id", "client_secret"})  # see AttachForm
+
     client_secret = SecretField(
         label=gettext_lazy("Client secret"),
         one_line=True,

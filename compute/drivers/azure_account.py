@@ -23,7 +23,7 @@ class AzureAccountForm(AzureForm):
     """Resource group and account name, or the id that says both. Source: azure-ml facts J3, point 5."""
 
     folded: ClassVar[tuple[str, ...]] = ("resource_id",)
-    account_help = ""
+    wanted = frozenset({"resource_group", "account_name"})
 
     resource_group = forms.RegexField(  # Source: Azure's naming rules for resource groups
         r"\A[\w\-.()]{0,89}[\w\-()]\Z", label=gettext_lazy("Resource group"), max_length=90, required=False

@@ -26,6 +26,7 @@ class DatabricksForm(AzureForm):
         "access_token": ("authentication", TOKEN),
         "expires": ("authentication", TOKEN),
     }
+    wanted = frozenset({"url", "access_token"})
     provider, resource = "Microsoft.Databricks", "workspaces"
 
     url = forms.CharField(
