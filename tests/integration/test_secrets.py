@@ -18,6 +18,7 @@ ATTACH = "/w/default/compute/attach/"
 ALLOW = "Workspace.objects.update(allowances=['other-linux', 'this-machine'])"
 LINK = re.compile(r'(?:href|hx-get|action)="(/w/default/[^"#]*)')
 MOST_PAGES = 150
+KINDS = ("key", "phrase", "word", "typo", "breaks", "new", "azure", "token", "behind")
 SECRETS = {"private_key", "passphrase", "password"}
 
 
@@ -84,6 +85,15 @@ def looked_at(person: Person, page: str, **form: str) -> str:
     return where
 
 
+def checked(person: Person, kind: str, **form: str) -> None:
+    """Type a form and have it looked at, whatever that finds."""
+    page = f"{ATTACH}{kind}/"
+    person.get(page)
+    where = person.post(page, action="check", token=secrets.token_hex(16), **form)
+    assert draft_in(where), where
+    until(lambda: "spinner" not in person.get(where))
+
+
 def draft_in(where: str) -> str:
     return where.partition("draft=")[2].partition("#")[0]
 
@@ -131,7 +141,7 @@ def marker(name: str) -> str:
 def test_no_credential_is_found_anywhere(
     team: Team, person: Person, far: tuple[Sshd, str], command_lines: set[bytes]
 ) -> None:
-    markers = {name: marker(name) for name in ("key", "phrase", "word", "typo", "breaks", "new")}
+    markers = {name: marker(name) for name in KINDS}
     key = {"authentication": "key", "private_key": markers["key"], "passphrase": markers["phrase"]}
     attach(person, "Tiny", name="with-key", address="key.example", **key)
     password = {"authentication": "password", "understood": "on"}
@@ -153,7 +163,18 @@ def test_no_credential_is_found_anywhere(
     run = person.submit("far", "import os\nprint(sorted(os.environ))\n")
     until(lambda: "Completed" in person.get(f"{run}header/"))
 
+    ids = dict.fromkeys(("subscription_id", "tenant_id", "client_id"), "11111111-1111-4111-8111-111111111111")
+    azure = ids | {"way": "service-principal", "client_secret": markers["azure"], "authority": "https://127.0.0.1:9"}
+    assert person.post("/w/default/compute/azure/", **azure).endswith("/azure/")
+    person.post("/w/default/compute/azure/test/")  # nobody answers there, and that is said
+    bricks = {"name": "bricks", "authentication": "token", "access_token": markers["token"]}
+    checked(person, "Databricks", **bricks, url="http://127.0.0.1:9")
+    gate = {"jump_address": "127.0.0.1", "jump_port": str(sshd.port), "jump_username": sshd.username}
+    behind = machine | {"name": "behind", "ssh_port": "9", "password": markers["behind"]}
+    checked(person, "VirtualMachine", **behind, **password, **gate, jump_password=markers["far-word"])
+
     pages = dict(every_page(person))
+    assert "/w/default/compute/azure/" in pages
     assert len(pages) > 20
     assert any("connection" in path for path in pages)
     dump = subprocess.run(
