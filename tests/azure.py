@@ -17,11 +17,27 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from compute.models import AzureSignIn
+from studio.people.models import Workspace
+from studio.seal import seal
+
 TENANT = "11111111-1111-4111-8111-111111111111"
 CLIENT = "22222222-2222-4222-8222-222222222222"
 SUBSCRIPTION = "33333333-3333-4333-8333-333333333333"
 SECRET = "sp-secret-0123456789abcdef"
 TOKEN_KEY = "a key of the tests that is long enough for its hash"
+
+
+def signs_in(workspace: Workspace, entra: "Entra", **where: str) -> AzureSignIn:
+    """Have a workspace sign in with the one application that `entra` knows. `where`: its other endpoints."""
+    workspace.allowances = ["this-machine"]
+    workspace.save()
+    ids = {"subscription_id": SUBSCRIPTION, "tenant_id": TENANT, "client_id": CLIENT}
+    row = AzureSignIn(workspace=workspace, authority=entra.url, **ids, **where)
+    row.sealed = {"client_secret": seal(SECRET, where=row.place_of("client_secret"))}
+    row.save()
+    return row
+
 
 Reply = tuple[int, dict[str, str], bytes]
 

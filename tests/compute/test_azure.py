@@ -12,7 +12,7 @@ from compute.models import AzureSignIn
 from studio.errors import CredentialsRejected, NotAllowedNow, StudioError, TargetUnreachable
 from studio.people.models import Activity, User, Workspace
 from studio.seal import seal
-from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate
+from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate, signs_in
 
 HOME = f"/subscriptions/{SUBSCRIPTION}"
 FORM = {
@@ -46,19 +46,7 @@ def manager(pem: Path) -> Iterator[ResourceManager]:
 
 @pytest.fixture
 def signed_in(workspace: Workspace, entra: Entra, manager: ResourceManager) -> AzureSignIn:
-    workspace.allowances = ["this-machine"]
-    workspace.save()
-    row = AzureSignIn(
-        workspace=workspace,
-        subscription_id=SUBSCRIPTION,
-        tenant_id=TENANT,
-        client_id=CLIENT,
-        authority=entra.url,
-        resource_manager=manager.url,
-    )
-    row.sealed = {"client_secret": seal(SECRET, where=row.place_of("client_secret"))}
-    row.save()
-    return row
+    return signs_in(workspace, entra, resource_manager=manager.url)
 
 
 def test_a_service_principal_signs_in(signed_in: AzureSignIn, workspace: Workspace) -> None:

@@ -17,8 +17,7 @@ from runs.actions import cancel_run
 from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
-from studio.seal import seal
-from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate
+from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate, signs_in
 from tests.batch import ACCOUNT, ACCOUNT_PATH, GROUP, STORAGE, STORAGE_PATH, Batch, Blobs, pool, refused
 from tests.elsewhere import again, ended, job_of, log_of, submitted
 
@@ -69,18 +68,7 @@ def cloud(pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def target(cloud: Cloud, workspace: Workspace) -> ComputeTarget:
-    workspace.allowances = ["this-machine"]
-    workspace.save()
-    row = AzureSignIn(
-        workspace=workspace,
-        subscription_id=SUBSCRIPTION,
-        tenant_id=TENANT,
-        client_id=CLIENT,
-        authority=cloud.entra.url,
-        resource_manager=cloud.manager.url,
-    )
-    row.sealed = {"client_secret": seal(SECRET, where=row.place_of("client_secret"))}
-    row.save()
+    signs_in(workspace, cloud.entra, resource_manager=cloud.manager.url)
     return ComputeTarget.objects.create(
         workspace=workspace,
         name="crunch",

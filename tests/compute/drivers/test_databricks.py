@@ -13,7 +13,7 @@ from compute.azure import credential_for
 from compute.drivers import databricks as driver_module
 from compute.drivers.base import CheckState
 from compute.drivers.databricks_form import DatabricksForm, DatabricksRunForm
-from compute.models import AzureSignIn, ComputeTarget
+from compute.models import ComputeTarget
 from compute.states import EndReason, ProvisioningState
 from runs.actions import cancel_run
 from runs.configuration import EnvironmentSpec
@@ -21,7 +21,7 @@ from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
 from studio.seal import seal
-from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate
+from tests.azure import SUBSCRIPTION, Entra, ResourceManager, certificate, signs_in
 from tests.databricks import TOKEN
 from tests.databricks import Workspace as Service
 from tests.elsewhere import ended, job_of, log_of, submitted
@@ -269,18 +269,7 @@ def manager(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pem = certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
     entra, service = Entra(pem), ResourceManager(pem)
-    workspace.allowances = ["this-machine"]
-    workspace.save()
-    row = AzureSignIn(
-        workspace=workspace,
-        subscription_id=SUBSCRIPTION,
-        tenant_id=TENANT,
-        client_id=CLIENT,
-        authority=entra.url,
-        resource_manager=service.url,
-    )
-    row.sealed = {"client_secret": seal(SECRET, where=row.place_of("client_secret"))}
-    row.save()
+    signs_in(workspace, entra, resource_manager=service.url)
     yield service
     service.close()
     entra.close()

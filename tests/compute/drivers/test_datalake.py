@@ -18,8 +18,7 @@ from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
-from studio.seal import seal
-from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, certificate, refused
+from tests.azure import Entra, certificate, refused, signs_in
 from tests.datalake import Lake
 from tests.elsewhere import ended, job_of, log_of, submitted
 
@@ -50,18 +49,7 @@ def lake(pem: Path) -> Iterator[Lake]:
 
 @pytest.fixture
 def target(entra: Entra, lake: Lake, workspace: Workspace) -> ComputeTarget:
-    workspace.allowances = ["this-machine"]
-    workspace.save()
-    row = AzureSignIn(
-        workspace=workspace,
-        subscription_id=SUBSCRIPTION,
-        tenant_id=TENANT,
-        client_id=CLIENT,
-        authority=entra.url,
-        data_lake_analytics=lake.url,
-    )
-    row.sealed = {"client_secret": seal(SECRET, where=row.place_of("client_secret"))}
-    row.save()
+    signs_in(workspace, entra, data_lake_analytics=lake.url)
     return ComputeTarget.objects.create(
         workspace=workspace,
         name="lake",
