@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from studio.bench.figures import Samples
 
 if TYPE_CHECKING:
+    from runs.models import Run
     from studio.bench import Bench
+    from studio.bench.product import Product
 
 RUNS = 10
 SCRIPT = """
@@ -26,7 +28,14 @@ time.sleep(600)
 
 
 def measure(bench: "Bench") -> Samples:
-    product = bench.product
+    took, killed = cancel_all(bench.product, [bench.product.run(SCRIPT) for _ in range(RUNS)])
+    return Samples(took, [f"{RUNS} trees at once; KILL to {killed} processes, none left"])
+
+
+def cancel_all(product: "Product", runs: "list[Run]") -> tuple[list[float], int]:
+    """Cancel runs whose trees stand; return for each the seconds from the end of its grace period to an empty tree,
+    and how many processes were killed. Raises RuntimeError for a tree of which something is left.
+    """
     from django.conf import settings
 
     from compute.models import Job
@@ -34,9 +43,9 @@ def measure(bench: "Bench") -> Samples:
     from runs.models import Run
     from studio.people.models import User
 
-    runs = [product.run(SCRIPT) for _ in range(RUNS)]
     product.wait_for_statuses(runs, "Running")
-    product.wait_until(lambda: all("stands" in product.log_file(run).read_text() for run in runs))
+    logs = [product.log_file(run) for run in runs]
+    product.wait_until(lambda: all(log.exists() and "stands" in log.read_text() for log in logs))
 
     def cancel() -> None:
         by = User.objects.get(username="admin")
@@ -54,4 +63,4 @@ def measure(bench: "Bench") -> Samples:
         term, empty = (datetime.fromisoformat(receipt[name]) for name in ("term_at", "empty_at"))
         took.append((empty - term).total_seconds() - settings.GRACE_SECONDS)
         killed += sum(entry["signal"] == "SIGKILL" for entry in receipt["signalled"])
-    return Samples(took, [f"{RUNS} trees at once; KILL to {killed} processes, none left"])
+    return took, killed
