@@ -48,13 +48,13 @@ class Lake(Service):
         if query.get("api-version") != "2016-11-01":
             return refused(400, "InvalidApiVersionParameter", "The api-version is not supported.")
         match method, *path.strip("/").split("/"):
-            case "GET", "jobs":
+            case "GET", "Jobs":
                 return told({"value": list(self.jobs.values())[: int(query.get("$top", 100))]})
-            case "PUT", "jobs", number:
+            case "PUT", "Jobs", number:
                 return self._made(number, json.loads(body))
-            case "GET", "jobs", number if number in self.jobs:
+            case "GET", "Jobs", number if number in self.jobs:
                 return told(self.jobs[number])
-            case "POST", "jobs", number, "CancelJob" if number in self.jobs:
+            case "POST", "Jobs", number, "CancelJob" if number in self.jobs:
                 if self.jobs[number]["state"] == "Ended":
                     return refused(409, "JobAlreadyCompleted", "The job has ended.")
                 self._enter(self.jobs[number], "Ended", "Cancelled")

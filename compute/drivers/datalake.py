@@ -96,12 +96,12 @@ class DataLakeDriver(AzureAccount, Executes):
         return {"sign_in": self._identity, "name": self._name, "jobs": self._jobs}
 
     def _jobs(self) -> Check:
-        some = self._ask("GET", "/jobs", {"$top": 20}).get("value") or []
+        some = _list_of(self._ask("GET", "/Jobs", {"$top": 20}), "value")
         return self.found("jobs", CheckState.OK, _("the account answers, with %(n)d jobs of late") % {"n": len(some)})
 
     def refresh(self) -> TargetReport:
         try:
-            self._ask("GET", "/jobs", {"$top": 1})
+            self._ask("GET", "/Jobs", {"$top": 1})
         except StudioError as exc:
             return TargetReport(ProvisioningState.FAILED, exc.message[:500])
         return TargetReport(ProvisioningState.SUCCEEDED)
@@ -109,7 +109,7 @@ class DataLakeDriver(AzureAccount, Executes):
     # ----- a job
 
     def submit(self, job: Job) -> Handle:
-        text = _script(job)
+        text, added = _script(job)
         asked = job.spec["options"]
         number = str(uuid.uuid5(uuid.NAMESPACE_URL, f"compute-studio:{job.pk}:{job.run_id}.{job.attempt}"))
         version = asked.get("runtime_version") or None
@@ -120,28 +120,26 @@ class DataLakeDriver(AzureAccount, Executes):
             "priority": asked["priority"],
             "properties": {"type": "USql", "script": text, **({"runtimeVersion": version} if version else {})},
         }
-        self._ask("PUT", f"/jobs/{number}", body=order, fine={409})  # twice is one job
+        self._ask("PUT", f"/Jobs/{number}", body=order, fine={409})  # twice is one job
         launch.say(job, f"Data Lake Analytics has it as job {number}")
-        return {"job": number}
+        return {"job": number, "lines_before": added}
 
     def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
-        told = self._ask("GET", f"/jobs/{handle['job']}")
+        told = self._ask("GET", f"/Jobs/{handle['job']}")
         state, result = str(told.get("state") or "New"), str(told.get("result") or "None")
-        facts = {"run": handle["job"], "state": state if result == "None" else result, "page": self._page(handle)}
-        output = _log(told).encode(errors="replace")[after:]
+        facts = {"run": handle["job"], "state": state if result == "None" else result}
+        added = handle.get("lines_before", 0)
+        output = _log(told, added).encode(errors="replace")[after:]
         if state != "Ended":
             phase = Phase.RUNNING if state in RUNNING else Phase.STARTING
             yield JobReport(phase, output=output, facts=facts, ask_again_in=ASK_AGAIN)
             return
-        yield _ended(result, _errors(told), output, facts)
+        yield _ended(result, _errors(told, added), output, facts)
 
     def cancel(self, handle: Handle, because: EndReason) -> None:
-        self._ask("POST", f"/jobs/{handle['job']}/CancelJob", fine={404, 409})  # gone, or ended
+        self._ask("POST", f"/Jobs/{handle['job']}/CancelJob", fine={404, 409})  # gone, or ended
 
     # ----- the connection
-
-    def _page(self, handle: Handle) -> str:
-        return f"{self.endpoint}/jobs/{handle['job']}?api-version={JOBS}"
 
     def _ask(
         self, method: str, path: str, query: dict[str, Any] | None = None, *, body: Any = None, fine: Any = ()
@@ -150,8 +148,11 @@ class DataLakeDriver(AzureAccount, Executes):
         return service.ask(method, path, JOBS, query or {}, body=body, fine=frozenset(fine))
 
 
-def _script(job: Job) -> str:
-    """Return the U-SQL of a job, with its variables as declarations before it. Raises CannotEverRun."""
+def _script(job: Job) -> tuple[str, int]:
+    """Return the U-SQL of a job, with its variables as declarations before it, and how many lines those are.
+
+    Raises CannotEverRun.
+    """
     if job.spec["arguments"]:
         raise CannotEverRun(
             _("U-SQL takes no arguments."),
@@ -160,36 +161,42 @@ def _script(job: Job) -> str:
     if job.spec["environment"].get("interpreter"):
         raise CannotEverRun(_("U-SQL runs without a Python."), _("Leave the interpreter empty."))
     file = job.folder / "rank-0" / job.spec["script"]
-    if file.stat().st_size > LONGEST_SCRIPT:
-        raise CannotEverRun(_("The script has more than 3 MB, which the service does not take."))
-    text: str = file.read_text("utf-8-sig", errors="replace")
+    text: str = file.read_text("utf-8-sig", errors="replace") if file.stat().st_size <= LONGEST_SCRIPT else ""
     lines = [
         f'DECLARE @{name} string = @"{value.replace(chr(34), chr(34) * 2)}";\n'
         for name, value in job.spec["variables"].items()
     ]
-    return "".join(lines) + text
+    whole = "".join(lines) + text
+    if file.stat().st_size > LONGEST_SCRIPT or len(whole.encode()) > LONGEST_SCRIPT:
+        raise CannotEverRun(_("The script has more than 3 MB, which the service does not take."))
+    return whole, "".join(lines).count("\n")
 
 
-def _log(told: dict[str, Any]) -> str:
+def _list_of(told: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return a list of objects that the service tells; what is none is left out."""
+    found = told.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _log(told: dict[str, Any], added: int) -> str:
     """Return what the service tells of a job as lines, each new one behind the others."""
     lines = []
-    for record in told.get("stateAuditRecords") or []:
-        if isinstance(record, dict):
-            parts = (record.get("timeStamp"), record.get("newState"), record.get("details"))
-            lines.append(" ".join(str(part) for part in parts if part))
+    for record in _list_of(told, "stateAuditRecords"):
+        parts = (record.get("timeStamp"), record.get("newState"), record.get("details"))
+        lines.append(" ".join(" ".join(str(part).split()) for part in parts if part))
     if told.get("state") == "Ended":
-        lines += _errors(told)
+        lines += _errors(told, added)
     return "".join(f"{line}\n" for line in lines)
 
 
-def _errors(told: dict[str, Any]) -> list[str]:
-    """Return the service's errors, a line each: what is wrong, where, and what it advises."""
+def _errors(told: dict[str, Any], added: int) -> list[str]:
+    """Return the service's errors, a line each: in which line of the script, what is wrong, what it advises."""
     found = []
-    for error in told.get("errorMessage") or []:
-        if not isinstance(error, dict):
-            continue
-        where = f"line {error['lineNumber']}: " if error.get("lineNumber") else ""
-        words = [error.get("errorId"), error.get("message"), error.get("details"), error.get("resolution")]
+    for error in _list_of(told, "errorMessage"):
+        line = error.get("lineNumber")
+        where = f"line {line - added}: " if isinstance(line, int) and line > added else ""
+        said = error.get("message") or error.get("description")
+        words = [error.get("errorId"), said, error.get("details"), error.get("resolution")]
         found.append(where + " ".join(" ".join(str(word).split()) for word in words if word))
     return found
 

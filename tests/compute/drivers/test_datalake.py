@@ -18,7 +18,7 @@ from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
-from tests.azure import Entra, certificate, refused, signs_in
+from tests.azure import Entra, certificate, refused, signs_in, told
 from tests.datalake import Lake
 from tests.elsewhere import ended, job_of, log_of, submitted
 
@@ -90,9 +90,7 @@ def test_a_script_goes_there_and_its_states_are_the_log(submit: Submit, lake: La
     run = ended(run)
     assert run.status == RunStatus.COMPLETED, run.reason
     assert log_of(run).splitlines()[-1] == "2026-11-24T10:00:04Z Ended"
-    facts = job_of(run).facts
-    assert facts["state"] == "Succeeded"
-    assert facts["page"] == f"{lake.url}/jobs/{job['jobId']}?api-version=2016-11-01"
+    assert job_of(run).facts == {"run": job["jobId"], "state": "Succeeded"}
 
 
 def test_a_script_that_is_wrong_says_where(submit: Submit, lake: Lake) -> None:
@@ -103,6 +101,44 @@ def test_a_script_that_is_wrong_says_where(submit: Submit, lake: Lake) -> None:
     said = "line 3: E_CSC_USER_SYNTAXERROR syntax error. Expected one of: ASSEMBLY Correct the script syntax."
     assert said in run.reason
     assert log_of(run).splitlines()[-1] == said
+
+
+def test_a_line_is_counted_in_the_persons_own_script(submit: Submit, lake: Lake) -> None:
+    run = submit("ERROR\n", variables={"DAY": "Monday", "TWO": "a\nb"})  # three lines go before it
+    lake.go_on()
+    for job in lake.jobs.values():
+        job["errorMessage"] = [{"errorId": "E_X", "description": "no such table", "lineNumber": 4}]
+    assert "line 1: E_X no such table" in ended(run).reason
+
+
+@pytest.mark.parametrize("nonsense", [5, True, "x", {"a": 1}, [5, None, []], None])
+def test_answers_that_make_no_sense_do_no_harm(
+    submit: Submit, target: ComputeTarget, lake: Lake, nonsense: Any
+) -> None:
+    run = submit("ERROR\n")
+    lake.go_on()
+    for job in lake.jobs.values():
+        job |= {"errorMessage": nonsense, "stateAuditRecords": nonsense}
+    assert ended(run).status == RunStatus.FAILED
+    lake.instead = [told({"value": nonsense})]
+    assert found(target)["jobs"].state == CheckState.OK
+
+
+@pytest.mark.parametrize("reply", [(429, {"Retry-After": "0"}, b"{}"), (503, {}, b""), (0, {}, b"")])
+def test_a_hiccup_while_it_is_submitted_is_waited_out(target: ComputeTarget, ana: User, lake: Lake, reply: Any) -> None:
+    lake.instead = [reply]
+    run = submitted(target, ana, {"words.usql": SCRIPT}, options=ASKED)
+    assert run.status == RunStatus.RUNNING, run.reason
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_identity_that_may_not_submit_is_told_what_to_do(
+    target: ComputeTarget, ana: User, lake: Lake, status: int
+) -> None:
+    lake.instead = [refused(status, "Denied", "Not this one.")]
+    run = submitted(target, ana, {"words.usql": SCRIPT}, options=ASKED)
+    assert run.status == RunStatus.FAILED
+    assert "Not this one." in run.reason
 
 
 def test_the_same_job_is_there_once(submit: Submit, lake: Lake) -> None:
