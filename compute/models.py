@@ -26,7 +26,7 @@ from compute.states import (
 )
 from studio.errors import NotAllowedNow, NotSupported
 from studio.live import nudge
-from studio.people.models import User, Workspace
+from studio.people.models import Team, User, Workspace
 from studio.seal import unseal
 
 if TYPE_CHECKING:
@@ -253,6 +253,8 @@ class Job(models.Model):
     target = models.ForeignKey(ComputeTarget, on_delete=models.CASCADE, related_name="jobs")
     run_id = models.CharField(max_length=255, db_index=True)
     run_name = models.CharField(max_length=255)  # as people read it: "brave_lemur_7k2"
+    submitted_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, related_name="+")  # of theirs, at submission
     attempt = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.PREPARING)
     wait_reason = models.CharField(max_length=500, blank=True)  # one sentence, while it waits

@@ -25,7 +25,7 @@ from runs.models import Attempt, Experiment, Run, Snapshot, valid_experiment_nam
 from runs.names import new_name
 from runs.states import ACTIVE, MOVES, RunStatus
 from studio.errors import CannotEverRun, NotAllowedNow
-from studio.people.actions import note
+from studio.people.actions import note, team_of
 from studio.people.models import User, Workspace
 
 logger = logging.getLogger(__name__)
@@ -226,6 +226,8 @@ def _attempt(
         target=target,
         run_id=run.run_id,
         run_name=run.display_name,
+        submitted_by=run.submitted_by,
+        team=like.team if like else team_of(run.workspace, run.submitted_by),
         attempt=number,
         node_count=config.node_count,
         max_seconds=config.max_seconds,

@@ -21,6 +21,7 @@ from studio.people.models import (
     Invitation,
     Membership,
     SignInLink,
+    Team,
     User,
     Workspace,
     hash_of,
@@ -52,6 +53,11 @@ def note(
         object_name=name,
         detail=detail or {},
     )
+
+
+def team_of(workspace: Workspace, user: User | None) -> Team | None:
+    """Return the team that `user` works in here, or None."""
+    return Team.objects.filter(workspace=workspace, memberships__user=user).first() if user else None
 
 
 @transaction.atomic

@@ -43,6 +43,14 @@ class Right(StrEnum):
     EDIT_WORKSPACE = "workspace.edit"
     ASSIGN_ROLES = "members.edit"
     EDIT_SAFETY = "workspace.safety"  # what may be attached at all; with which identity the workspace signs in
+    ASK_QUOTA = "quota.ask"  # ask for more
+    EDIT_QUOTA = "quota.edit"  # limits, budgets and prices, and the answers to who asked for more
+    ORDER_QUEUE = "queue.order"  # of everybody's runs; one's own need no right of their own
+    EDIT_DASHBOARDS = "dashboards.edit"
+    SHARE_DASHBOARDS = "dashboards.share"  # by a link that needs no sign-in
+    VIEW_ACTIVITY = "activity.view"  # everybody's changes, and from where
+    VIEW_USAGE = "usage.view"  # of everybody; one's own needs no right of its own
+    EDIT_NOTIFICATIONS = "notifications.edit"  # the workspace's; one's own need no right of their own
 
 
 _RUNS = {Right.SUBMIT_RUN, Right.CANCEL_RUN}
@@ -53,11 +61,18 @@ _COMPUTE = {
     Right.ATTACH_COMPUTE,
     Right.START_COMPUTE,
 }
+_TEAM = {
+    Right.ASK_QUOTA,
+    Right.EDIT_DASHBOARDS,
+    Right.SHARE_DASHBOARDS,
+    Right.VIEW_ACTIVITY,
+    Right.VIEW_USAGE,
+}
 TABLE: dict[Role, frozenset[Right]] = {
     Role.READER: frozenset({Right.VIEW}),
-    Role.DATA_SCIENTIST: frozenset({Right.VIEW, Right.START_COMPUTE, *_RUNS}),
-    Role.COMPUTE_OPERATOR: frozenset({Right.VIEW, *_COMPUTE}),
-    Role.CONTRIBUTOR: frozenset({Right.VIEW, Right.EDIT_WORKSPACE, *_RUNS, *_COMPUTE}),
+    Role.DATA_SCIENTIST: frozenset({Right.VIEW, Right.START_COMPUTE, Right.ASK_QUOTA, Right.EDIT_DASHBOARDS, *_RUNS}),
+    Role.COMPUTE_OPERATOR: frozenset({Right.VIEW, Right.ASK_QUOTA, *_COMPUTE}),
+    Role.CONTRIBUTOR: frozenset({Right.VIEW, Right.EDIT_WORKSPACE, *_RUNS, *_COMPUTE, *_TEAM}),
     Role.OWNER: frozenset(Right),
 }
 

@@ -169,6 +169,14 @@ def rights_in_words() -> dict[Right, str]:
         Right.EDIT_WORKSPACE: _("Change the workspace"),
         Right.ASSIGN_ROLES: _("Add and remove members, give roles"),
         Right.EDIT_SAFETY: _("Decide what may be attached, and how the workspace signs in elsewhere"),
+        Right.ASK_QUOTA: _("Ask for more quota"),
+        Right.EDIT_QUOTA: _("Set limits, budgets and prices, and answer who asks for more"),
+        Right.ORDER_QUEUE: _("Set the priority of everybody’s runs"),
+        Right.EDIT_DASHBOARDS: _("Make and change dashboards"),
+        Right.SHARE_DASHBOARDS: _("Share dashboards by a link"),
+        Right.VIEW_ACTIVITY: _("See who changed what, and from where"),
+        Right.VIEW_USAGE: _("See everybody’s usage and cost"),
+        Right.EDIT_NOTIFICATIONS: _("Decide whom the workspace notifies"),
     }
 
 
