@@ -6,6 +6,7 @@ from studio import settings_page, shell
 from studio.people import views as people
 
 handler400 = "studio.bodies.bad_request"
+handler500 = "studio.broken.unexpected"
 handler429 = "studio.people.throttle.handler429"  # asked by the accounts library
 urlpatterns = [
     path("", shell.start, name="start"),

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -218,3 +219,23 @@ def restart_the_machine(home: Home, run: str) -> None:
     file.write_text(file.read_text().replace(now, other))
     with closing(sqlite3.connect(home.data / "db.sqlite3", timeout=20)) as database, database:
         database.execute("UPDATE compute_job SET handle = replace(handle, ?, ?) WHERE run_id = ?", (now, other, run))
+
+
+def test_while_the_data_directory_is_away_the_studio_says_so_and_goes_on_when_it_is_back(home: Home):
+    run = home.submit("local", SCRIPT.format(lines=120, code=3))
+    until_running(home, run)
+    away = home.data.with_name("away")
+    home.data.rename(away)
+    try:
+        with pytest.raises(HTTPError) as answer:
+            home.person.get("/w/default/runs/")
+        assert answer.value.code == 503
+        assert "data directory cannot be reached" in answer.value.read().decode()
+        time.sleep(6)  # every task of the clock has met it once
+        assert not home.data.exists(), "something made a second, empty one in its place"
+    finally:
+        away.rename(home.data)
+    until(home.studio.is_healthy)
+    until(lambda: home.is_over(run))
+    assert home.run(run)[:2] == ("Failed", 3)
+    assert home.log(run) == lines(120)

@@ -1,0 +1,58 @@
+"""What is answered when the studio itself breaks: where its database cannot be reached, why, and what to do."""
+
+import sys
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from studio.errors import StudioError
+
+AGAIN_AFTER = 10  # seconds
+
+
+class DatabaseAway(StudioError):
+    """The database does not answer, or takes nothing at the moment. What was sent with the request is not stored."""
+
+    status = 503
+
+
+def unexpected(request: HttpRequest) -> HttpResponse:
+    """Answer for an exception that nobody translated; the page asks nothing of the database."""
+    problem = sys.exc_info()[1]
+    error = why_away(problem) if isinstance(problem, OperationalError | InterfaceError) else None
+    htmx = getattr(request, "htmx", None)
+    if error is not None and htmx and not htmx.boosted:
+        response = render(request, "_notice.html", {"error": error}, status=error.status)
+        response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
+    else:
+        response = render(request, "500.html", {"error": error}, status=error.status if error else 500)
+    if error is not None:
+        response["Retry-After"] = str(AGAIN_AFTER)
+    return response
+
+
+def why_away(problem: Exception) -> DatabaseAway:
+    """Put what a database said of itself into words, with what to do. Source: SQLite's result codes, "errors"."""
+    said = str(problem).lower()
+    if "locked" in said or "busy" in said:
+        return DatabaseAway(
+            _("The studio’s database is held by something else."),
+            _("Nothing of what you sent was stored. Try again in a moment; if it stays so, look for a program that "
+              "has the database open, such as a copy or an editor."),
+        )  # fmt: skip
+    if "disk is full" in said or "disk i/o" in said or "no space left" in said:
+        return DatabaseAway(
+            _("The disk of the studio’s database takes nothing more."),
+            _("Nothing of what you sent was stored; runs go on. Make room: `manage.py doctor` says where."),
+        )
+    if "unable to open" in said or "readonly" in said:
+        return DatabaseAway(
+            _("The studio’s data directory cannot be reached."),
+            _("Runs go on. Bring the directory back to its place and make it writable; the studio goes on by itself."),
+        )
+    return DatabaseAway(
+        _("The studio cannot reach its database."),
+        _("Nothing of what you sent was stored; runs go on. Try again in a moment: it reconnects by itself."),
+    )
