@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "lucide",
     "studio",
     "studio.people",
+    "studio.notifications",
     "compute",
     "runs",
 ]
