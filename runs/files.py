@@ -5,16 +5,17 @@ attachment of bytes without a type; a preview is text in one of our own template
 bytes say that it is one.
 """
 
-import asyncio
 import csv
 import io
 import zipfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 from urllib.parse import quote
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
+
+from studio.http import Streamed
 
 PREVIEW_BYTES = 256 * 1024
 PREVIEW_LINES = 5000
@@ -104,19 +105,6 @@ def _table(text: str, delimiter: str, is_cut: bool) -> tuple[list[str], list[lis
     except csv.Error:
         return None
     return (rows[0], rows[1:], False) if rows else None
-
-
-class Streamed(StreamingHttpResponse):
-    """A response that is read piece by piece by either kind of server.
-
-    Django reads a synchronous iterator to its end before an asynchronous server sends the first byte:
-    a download of 10 GB would lie in memory.
-    """
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces = iter(self.streaming_content)  # type: ignore[arg-type]
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
 
 
 def pieces_of(file: IO[bytes]) -> Iterator[bytes]:

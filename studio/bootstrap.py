@@ -78,6 +78,9 @@ def _django(argv: list[str]) -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    from studio.people.origin import at_the_command_line
+
+    at_the_command_line()
     try:
         execute_from_command_line(argv)
     except ImproperlyConfigured as problem:

@@ -24,3 +24,11 @@ def answer(key: str) -> None:
 def tick() -> None:
     """Note when the clock was heard last."""
     cache.set("studio.tick", time.time(), 24 * 3600)
+
+
+@app.task(name="studio.link_activity")
+def link_activity() -> None:
+    """Link the entries of the activity that a crash has left."""
+    from studio.people.chain import link_all
+
+    link_all()

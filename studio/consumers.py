@@ -13,10 +13,12 @@ from django.contrib.sessions.models import Session
 
 from studio.live import SIGNED_OUT, pulse
 from studio.parts import part_of
+from studio.people.chain import group_of as activity_group
 from studio.people.models import User, Workspace
 from studio.people.permissions import Right, may
 
 logger = logging.getLogger(__name__)
+ACTIVITY = "activity-new"  # what a page of the activity shows
 
 
 def workspace_for(user: Any, name: str, right: Right = Right.VIEW) -> Workspace | None:
@@ -65,7 +67,8 @@ class LiveConsumer(PersonalConsumer):
     """Tell an open page that something of its workspace moved.
 
     A page says which rows it shows, and in which language: {"shows": ["run-7"], "language": "es"}. Such a row comes
-    with the nudge as it is now, as {"html": "<tr …"}; the page asks again for everything else that it shows.
+    with the nudge as it is now, as {"html": "<tr …"}; the page asks again for everything else that it shows. One that
+    shows "activity-new" is told of new activity, where its person may see that.
     """
 
     MOST_SHOWN = 200
@@ -118,3 +121,15 @@ class LiveConsumer(PersonalConsumer):
         self.shown = frozenset(one for one in said["shows"][: self.MOST_SHOWN] if isinstance(one, str))
         if said.get("language") in dict(settings.LANGUAGES):
             self.language = said["language"]
+        if ACTIVITY in self.shown:
+            await self.watch_activity()
+
+    async def watch_activity(self) -> None:
+        """Tell this page of new activity, too, and that there may be some already."""
+        group = activity_group(self.workspace.pk)
+        ask = database_sync_to_async(workspace_for, thread_sensitive=False)
+        if group in self.groups or await ask(self.user, self.workspace.name, Right.VIEW_ACTIVITY) is None:
+            return
+        self.groups.append(group)
+        await self.channel_layer.group_add(group, self.channel_name)
+        await self.send_json({"event": "activity:moved"})

@@ -26,7 +26,7 @@ def plain(value: str) -> str:
 
 
 def written(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
-    """Write rows as CSV (RFC 4180), every cell safe, in pieces that are sent as they come. The first row is the head."""
+    """Write rows as CSV (RFC 4180), every cell safe, in pieces that are sent as they come."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     for number, row in enumerate(rows, 1):

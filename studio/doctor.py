@@ -29,6 +29,7 @@ from django.db.migrations.executor import MigrationExecutor
 PATIENCE = 5.0  # seconds for an answer
 TICK_IS_OLD_AFTER = 40.0  # seconds; the clock is heard every 10
 WARN_FREE, BAD_FREE = 5e9, 0.5e9  # bytes of a disk
+TAMPERED = "Somebody changed it in the database. Compare with a backup and with exports; see README.md."
 START = "Start it (python3 manage.py up, or its unit), or mend what its log says."
 
 
@@ -168,6 +169,21 @@ def clock() -> Iterator[Finding]:
         yield ok(f"The clock (beat) was heard {time.time() - heard:.0f} s ago.")
 
 
+def activity() -> Iterator[Finding]:
+    """Look through every chain of the activity, from its first entry."""
+    from studio.people.chain import verify_all
+
+    found = verify_all()
+    for name, verdict in found:
+        if not verdict.is_whole:
+            mend = "Start the clock (beat), which links them." if verdict.why == "late" else TAMPERED
+            yield bad(f"The activity of {name} is not whole: {verdict.problem}.", mend)
+    if all(verdict.is_whole for _name, verdict in found):
+        entries = sum(verdict.length for _name, verdict in found)
+        ends = ", ".join(f"{name} {verdict.length:,} {verdict.last_hash[:16]}" for name, verdict in found)
+        yield ok(f"The activity is whole: {entries:,} entries in {len(found)} chains{f' ({ends})' if ends else ''}.")
+
+
 # Files
 
 
@@ -262,7 +278,7 @@ def users() -> Iterator[Finding]:
 
 
 LOOKS: list[Look] = [
-    database, broker, channel_layer, web, workers, clock, folders, disks, secrets, safety, users,
+    database, activity, broker, channel_layer, web, workers, clock, folders, disks, secrets, safety, users,
 ]  # fmt: skip
 
 

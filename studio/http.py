@@ -1,8 +1,10 @@
-"""The request as the middleware leaves it, typed, and the one question every view asks of it."""
+"""The request as the middleware leaves it, typed; the one question every view asks of it; an answer in pieces."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from django_htmx.middleware import HtmxDetails
 
 if TYPE_CHECKING:
@@ -22,3 +24,16 @@ class StudioRequest(HttpRequest):
 def wants_partial(request: StudioRequest) -> bool:
     """Say whether htmx asks for a part of the page; boosted links and the Back button get the whole."""
     return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request
+
+
+class Streamed(StreamingHttpResponse):
+    """A response that is read piece by piece by either kind of server.
+
+    Django reads a synchronous iterator to its end before an asynchronous server sends the first byte:
+    a download of 10 GB would lie in memory.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = iter(self.streaming_content)  # type: ignore[arg-type]
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece

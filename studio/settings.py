@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "studio.people.middleware.FromWhere",
     "studio.people.middleware.LanguageOfPerson",
     "studio.people.middleware.WhereSignedIn",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -159,6 +160,7 @@ CELERY = {
     "worker_hijack_root_logger": False,
     "beat_schedule": {
         "tick": {"task": "studio.tick", "schedule": 10.0, "options": {"expires": 10}},
+        "link-activity": {"task": "studio.link_activity", "schedule": 30.0, "options": {"expires": 30}},
         "reconcile": {"task": "compute.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from studio.errors import NeedsRight, NotAllowedNow
 from studio.live import SIGNED_OUT, nudge
+from studio.people.chain import link_on_commit
 from studio.people.models import (
     Activity,
     Allowance,
@@ -26,6 +27,7 @@ from studio.people.models import (
     Workspace,
     hash_of,
 )
+from studio.people.origin import origin_of
 from studio.people.permissions import GRANTABLE, Right, Role, may, needed, require
 
 INVITED = timedelta(days=7)
@@ -43,7 +45,8 @@ def note(
     detail: dict[str, Any] | None = None,
 ) -> Activity:
     """Write down that `actor` (None: the studio itself) did `verb` to `obj`. `detail` is small JSON without secrets."""
-    return Activity.objects.create(
+    origin = origin_of(actor)
+    entry = Activity.objects.create(
         workspace=workspace,
         actor=actor,
         actor_name=actor.username if actor else "studio",
@@ -52,7 +55,12 @@ def note(
         object_id=str(obj.pk),
         object_name=name,
         detail=detail or {},
+        way=origin.way,
+        token=origin.token,
+        address=origin.address,
     )
+    link_on_commit(entry.workspace_id)
+    return entry
 
 
 def team_of(workspace: Workspace, user: User | None) -> Team | None:

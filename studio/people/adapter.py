@@ -10,9 +10,8 @@ from django.urls import reverse
 
 from studio.people import actions
 from studio.people.models import User
+from studio.people.origin import NO_ADDRESS
 from studio.people.throttle import too_often
-
-NO_ADDRESS = "0.0.0.0"  # noqa: S104  who comes over a UNIX socket without a proxy's word has none; they share one count
 
 
 class ClosedAccounts(DefaultAccountAdapter):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from django.utils import timezone, translation
 from studio.errors import NotThere
 from studio.live import pulse
 from studio.middleware import StudioErrors
+from studio.people import origin
 from studio.people.models import BrowserSession, Membership
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,17 @@ class WorkspaceInUrl:
         if request.session.get("workspace") != name and not getattr(request, "htmx", False):
             request.session["workspace"] = name  # where to begin next time; parts of open pages do not decide it
         return None
+
+
+class FromWhere:
+    """Have whatever a request changes say that it came from there."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with origin.answering(lambda: str(get_adapter().get_client_ip(request))):
+            return self.get_response(request)
 
 
 class LanguageOfPerson:

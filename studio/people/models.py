@@ -13,6 +13,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from studio.people.origin import Way
 from studio.people.permissions import Right, Role, Scope
 
 # Source: the `workspaceName` pattern of the provider's contract, 2020-08-01.
@@ -128,25 +129,86 @@ class Membership(models.Model):
         return f"{self.user} as {self.role} in {self.workspace}"
 
 
-class Activity(models.Model):
-    """Something a person, or the studio itself, changed: who, what, when, before and after."""
+class ActivityQuerySet(models.QuerySet["Activity"]):
+    def update(self, **values: Any) -> int:
+        raise RuntimeError(KEPT)
 
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="activity", null=True)
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise RuntimeError(KEPT)
+
+    def link(self, pk: int, seq: int, digest: str) -> None:
+        """Give an entry its place in its chain, once."""
+        models.QuerySet.update(self.filter(pk=pk, seq=None), seq=seq, hash=digest)
+
+
+KEPT = "The activity is only ever added to."
+
+
+class Activity(models.Model):
+    """Something a person, or the studio itself, changed: who, what, when, from where, before and after.
+
+    It is only ever added to, and outlives its workspace and its person: their ids are kept, and no row is asked for.
+    """
+
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.DO_NOTHING, related_name="activity", null=True, db_constraint=False, db_index=False
+    )
     at = models.DateTimeField(default=timezone.now, db_index=True)
-    actor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
-    actor_name = models.CharField(max_length=150)  # survives the person
-    verb = models.CharField(max_length=40)  # "target.create", "target.resize", "run.cancel", "member.role", …
+    actor = models.ForeignKey(
+        User, on_delete=models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    actor_name = models.CharField(max_length=150)
+    verb = models.CharField(max_length=40)  # "target.create", "target.resize", "run.cancel", … as in words.py
     object_kind = models.CharField(max_length=20)  # "target", "run", "experiment", "member", "workspace"
     object_id = models.CharField(max_length=255)
     object_name = models.CharField(max_length=255)
     detail = models.JSONField(default=dict)  # {"before": {...}, "after": {...}} or facts; never a secret
+    way = models.CharField(max_length=8, choices=Way, blank=True)  # empty: older than this was written down
+    token = models.CharField(max_length=100, blank=True)  # name of the API token
+    address = models.CharField(max_length=100, blank=True)
+    seq = models.BigIntegerField(null=True)  # its place in the chain, from 1; None until it is linked
+    hash = models.CharField(max_length=64, blank=True)
+
+    objects = ActivityQuerySet.as_manager()
 
     class Meta:
         ordering = ["-at", "-pk"]
-        indexes = [models.Index(fields=["workspace", "object_kind", "object_id", "-at"], name="activity_of_object")]
+        indexes = [
+            models.Index(fields=["workspace", "object_kind", "object_id", "-at"], name="activity_of_object"),
+            models.Index(fields=["workspace", "-id"], name="activity_newest"),
+            models.Index(fields=["workspace", "id"], name="activity_to_link", condition=models.Q(seq=None)),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "seq"], name="one_entry_a_place"),
+            models.UniqueConstraint(
+                fields=["seq"], condition=models.Q(workspace=None), name="one_entry_a_place_of_none"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.verb} {self.object_name}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise RuntimeError(KEPT)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise RuntimeError(KEPT)
+
+
+class Chain(models.Model):
+    """The end of one chain of the activity: that of a workspace, or that of what belongs to none."""
+
+    name = models.CharField(max_length=36, unique=True)  # the workspace's GUID, or "studio"
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.DO_NOTHING, null=True, related_name="+", db_constraint=False
+    )
+    length = models.BigIntegerField(default=0)
+    last_hash = models.CharField(max_length=64, blank=True)
+
+    def __str__(self) -> str:
+        return f"chain {self.name} of {self.length}"
 
 
 def hash_of(token: str) -> str:
@@ -304,7 +366,8 @@ class ApiToken(models.Model):
     @property
     def scope(self) -> Scope:
         """Return what it leaves of its person's rights."""
-        return Scope(self.workspace_id, frozenset(right for right in Right if right.value in self.rights))
+        rights = frozenset(right for right in Right if right.value in self.rights)
+        return Scope(self.workspace_id, rights, self.name)
 
     @classmethod
     def person_of(cls, token: str) -> User | None:

@@ -77,8 +77,21 @@ TABLE: dict[Role, frozenset[Right]] = {
 }
 
 
-# What an API token may carry. Who belongs to a workspace, and how safe it is, a signed-in person decides.
-GRANTABLE = frozenset(Right) - {Right.ASSIGN_ROLES, Right.EDIT_SAFETY}
+# What an API token may carry; a right that is new is not here until somebody has thought of it. Who belongs to a
+# workspace, how safe it is, what it may spend, and to whom it speaks outside, a signed-in person decides.
+GRANTABLE = frozenset(
+    {
+        Right.VIEW,
+        Right.EDIT_WORKSPACE,
+        Right.ASK_QUOTA,
+        Right.ORDER_QUEUE,
+        Right.EDIT_DASHBOARDS,
+        Right.VIEW_ACTIVITY,
+        Right.VIEW_USAGE,
+        *_RUNS,
+        *_COMPUTE,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,7 @@ class Scope:
 
     workspace_id: int
     rights: frozenset[Right]
+    token: str = ""  # its name, for the activity
 
     def allows(self, right: Right, workspace_id: int) -> bool:
         return workspace_id == self.workspace_id and right in self.rights & GRANTABLE

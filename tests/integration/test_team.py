@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,3 +189,55 @@ def test_a_cluster_of_another_machine_runs_there_and_nowhere_else(
     assert status_of(team, long) == "CancelRequested"
     team.start_worker("worker-far", **its_own)
     assert until_final(b, long) == "Canceled"
+
+
+WRITES = """
+from threading import Thread
+from django.db import connection, transaction
+from studio.people.actions import note
+from studio.people.models import User, Workspace
+space, ana = Workspace.objects.get(name="default"), User.objects.get(username="admin")
+def write():
+    for n in range(25):
+        with transaction.atomic():
+            Workspace.objects.select_for_update().get(pk=space.pk) if n % 2 else None
+            note(space, ana, "run.submit", space, kind="run", name="one of many", detail={"x": 1.50, "n": n})
+            note(None, None, "studio.start", space, kind="studio", name="one of many")
+    connection.close()
+threads = [Thread(target=write) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+LOOKS = """
+import json
+from django.db import connection
+from studio.people.chain import verify_all
+from studio.people.models import Activity
+def refuses(statement):
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    except Exception as exc:
+        return "only ever added to" in str(exc)
+print(json.dumps({
+    "chains": [[name, verdict.is_whole, verdict.waiting] for name, verdict in verify_all()],
+    "written": Activity.objects.filter(object_name="one of many").count(),
+    "refused": [refuses(f"{what} WHERE seq = 3") for what in (
+        "UPDATE people_activity SET verb = 'x'", "UPDATE people_activity SET seq = NULL", "DELETE FROM people_activity"
+    )],
+}))
+"""
+
+
+def test_many_processes_write_one_gapless_chain(team: Team, link: str) -> None:
+    command = [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", WRITES]
+    for n in range(3):
+        team.start(f"writer-{n}", command)
+    for n in range(3):
+        assert team.processes.pop(f"writer-{n}").wait(60) == 0, team.said(f"writer-{n}")
+    found = json.loads(team.manage("shell", "--verbosity=0", "-c", LOOKS).splitlines()[-1])
+    assert found == {
+        "chains": [["default", True, 0], ["studio", True, 0]],
+        "written": 450,
+        "refused": [True, True, True],
+    }

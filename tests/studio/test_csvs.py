@@ -22,7 +22,7 @@ def test_numbers_and_other_text_stay_as_they_are(value):
 
 
 def test_many_rows_come_in_pieces_and_are_read_back_whole():
-    rows = [["name", "n"], *([f'a "b", {n}\nc', n] for n in range(1200)), [None, "=1+1"]]
+    rows: list[list[object]] = [["name", "n"], *([f'a "b", {n}\nc', n] for n in range(1200)), [None, "=1+1"]]
     pieces = list(written(rows))
     assert len(pieces) == 3
     read = list(csv.reader(io.StringIO("".join(pieces), newline="")))

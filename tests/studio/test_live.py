@@ -14,6 +14,7 @@ from runs.states import RunStatus
 from studio import parts
 from studio.live import nudge, pulse
 from studio.people.actions import create_workspace, remove_member
+from studio.people.chain import group_of as activity_group
 from studio.sockets import sockets
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,6 +96,21 @@ async def test_what_a_page_sends_is_ignored(workspace, rita):
     await page.wire.send_input({"type": "websocket.receive", "text": '{"type": "nudge", "event": "run:moved"}'})
     assert await page.wire.receive_nothing()
     await page.leaves()
+
+
+async def test_new_activity_is_told_to_who_may_see_it_and_shows_it(workspace, ana, rita):
+    owner, elsewhere, reader = Page(ana), Page(ana), Page(rita)
+    for page in (owner, elsewhere, reader):
+        assert await page.opens()
+    for page in (owner, reader):
+        await page.wire.send_input({"type": "websocket.receive", "text": '{"shows": ["activity-new"]}'})
+    assert await owner.hears() == {"event": "activity:moved"}  # there may be some since the page was made
+    await sync_to_async(nudge)(activity_group(workspace.pk), "activity:moved")
+    assert await owner.hears() == {"event": "activity:moved"}
+    for page in (reader, elsewhere):
+        assert await page.wire.receive_nothing()
+    for page in (owner, elsewhere, reader):
+        await page.leaves()
 
 
 async def test_another_workspaces_nudge_does_not_arrive(workspace, rita):

@@ -1,0 +1,189 @@
+"""The chain of the activity: each entry's hash holds the one before it, so that a gap, an edit and a cut tail show.
+
+An entry is stored with the change it tells of, in one transaction, and linked right after that has committed, in a
+short transaction that holds nothing but the end of its chain. Were it linked within the change, everything that changes
+something in a workspace would wait for the commit of whatever else does, and the lock on the chain's end, taken amid
+others in every order, would be half of a deadlock. What a crash leaves unlinked is stored all the same: the next entry
+of its chain links it, or the clock does.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from studio.live import nudge
+from studio.people.models import Activity, Chain, Workspace
+
+logger = logging.getLogger(__name__)
+OF_NO_WORKSPACE = "studio"
+LINKED_WITHIN = timedelta(minutes=1)  # else something keeps it from being linked
+HASHED = (
+    "seq", "at", "actor_name", "verb", "object_kind", "object_id", "object_name", "detail", "way", "token", "address",
+)  # fmt: skip
+
+
+def canonical(chain: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what is hashed of an entry, in an order and a form that never change: times in UTC, to the microsecond."""
+    at = entry["at"].astimezone(UTC).isoformat(timespec="microseconds")
+    return {"chain": chain} | {name: entry[name] for name in HASHED} | {"at": at}
+
+
+def digest(previous: str, facts: dict[str, Any]) -> str:
+    """Return the hash of an entry: SHA-256 over the hash before it, a line's end, and its facts as compact JSON."""
+    said = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{previous}\n{said}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def group_of(workspace_id: int) -> str:
+    """Return the name of the channel group that open pages of the activity watch, and no others."""
+    return f"activity.{workspace_id}"
+
+
+# Linking
+
+
+def link_on_commit(workspace_id: int | None) -> None:
+    """Link what waits in a workspace's chain, once what is going on has committed."""
+    transaction.on_commit(partial(_link_or_leave, workspace_id), robust=True)
+
+
+def _link_or_leave(workspace_id: int | None) -> None:
+    try:
+        link(workspace_id)
+    except DatabaseError:  # the change has committed: whoever made it is not told of this
+        logger.warning("Entries of the activity were not linked yet.", exc_info=True)
+
+
+def link(workspace_id: int | None) -> int:
+    """Link what waits in one chain, oldest first; return how many that were."""
+    waiting = entries_of(workspace_id).filter(seq=None)
+    if not waiting.exists():  # another process was faster
+        return 0
+    name = _name_of(workspace_id)
+    Chain.objects.get_or_create(name=name, defaults={"workspace_id": workspace_id})
+    with transaction.atomic():
+        chain = Chain.objects.select_for_update().get(name=name)
+        entries = list(waiting.order_by("pk"))
+        for entry in entries:
+            chain.length += 1
+            facts = canonical(name, entry.__dict__ | {"seq": chain.length})
+            chain.last_hash = digest(chain.last_hash, facts)
+            Activity.objects.link(entry.pk, chain.length, chain.last_hash)
+        chain.save(update_fields=["length", "last_hash"])
+        if entries and workspace_id is not None:
+            nudge(group_of(workspace_id), "activity:moved")
+    return len(entries)
+
+
+def entries_of(workspace_id: int | None) -> QuerySet[Activity]:
+    """Return what belongs to one chain."""
+    return Activity.objects.filter(Q(workspace=workspace_id) if workspace_id else Q(workspace=None))
+
+
+def link_all() -> int:
+    """Link whatever a crash has left; return how many entries that were."""
+    left = Activity.objects.filter(seq=None).order_by().values_list("workspace_id", flat=True).distinct()
+    return sum(link(workspace_id) for workspace_id in list(left))
+
+
+def _name_of(workspace_id: int | None) -> str:
+    if workspace_id is None:
+        return OF_NO_WORKSPACE
+    guid = Workspace.objects.filter(pk=workspace_id).values_list("guid", flat=True).first()
+    return str(guid) if guid else Chain.objects.get(workspace_id=workspace_id).name
+
+
+# Looking whether it holds
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What looking through a chain found."""
+
+    length: int  # entries that are linked
+    last_hash: str
+    waiting: int = 0  # entries that are not linked yet
+    wrong: int | None = None  # the first entry that does not fit
+    why: str = ""  # "gap", "edit", "tail", "end" or "late"
+    begins: int = 1  # the first entry that was looked at
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.why
+
+    @property
+    def problem(self) -> str:
+        """Say in a sentence, for who operates the studio, what does not fit."""
+        match self.why:
+            case "gap":
+                return f"entry {self.wrong} is missing"
+            case "edit":
+                return f"entry {self.wrong} is not what was written down, or one before it is not"
+            case "tail":
+                return f"the end is cut off: entry {self.wrong} and what followed, up to {self.length}, are missing"
+            case "end":
+                return f"entry {self.wrong} lies beyond the chain's end, which was set back or changed"
+            case "late":
+                return f"{self.waiting} entries were not linked for more than a minute"
+            case _:
+                return ""
+
+
+def verify(chain: Chain, *, newest: int | None = None) -> Verdict:
+    """Look through a chain from its first entry, or only through the `newest`; return the first that does not fit."""
+    begins = max(1, chain.length - newest + 1) if newest else 1
+    entries = entries_of(chain.workspace_id)
+    before = entries.filter(seq=begins - 1).values_list("hash", flat=True).first() if begins > 1 else ""
+    verdict = partial(Verdict, chain.length, chain.last_hash, begins=begins)
+    if before is None:
+        return verdict(wrong=begins - 1, why="gap")
+    expected, previous = begins, before
+    for row in _rows(entries.filter(seq__gte=begins, seq__lte=chain.length)):
+        if row["seq"] != expected:
+            return verdict(wrong=expected, why="gap")
+        if row["hash"] != digest(previous, canonical(chain.name, row)):
+            return verdict(wrong=expected, why="edit")
+        expected, previous = expected + 1, row["hash"]
+    if expected <= chain.length:
+        return verdict(wrong=expected, why="tail")
+    beyond = entries.filter(seq__gt=chain.length).order_by("seq").values_list("seq", flat=True).first()
+    if previous != chain.last_hash or (beyond and not _has_grown(chain)):
+        return verdict(wrong=beyond or chain.length, why="end")
+    waiting = entries.filter(seq=None)
+    late = waiting.filter(at__lt=timezone.now() - LINKED_WITHIN).exists()
+    return verdict(waiting=waiting.count(), why="late" if late else "")
+
+
+def _rows(entries: Any) -> Iterator[dict[str, Any]]:
+    return iter(entries.order_by("seq").values(*HASHED, "hash").iterator(chunk_size=2000))
+
+
+def _has_grown(chain: Chain) -> bool:
+    """Say whether entries were linked since `chain` was read."""
+    return bool(Chain.objects.filter(pk=chain.pk, length__gt=chain.length).exists())
+
+
+def verify_all() -> list[tuple[str, Verdict]]:
+    """Look through every chain; return each with the name of its workspace, and those whose end is gone."""
+    names = dict(Workspace.objects.values_list("pk", "name"))
+    found = [
+        (
+            names.get(chain.workspace_id or 0, OF_NO_WORKSPACE if chain.workspace_id is None else chain.name),
+            verify(chain),
+        )
+        for chain in Chain.objects.order_by("pk")
+    ]
+    known = set(Chain.objects.values_list("workspace_id", flat=True))
+    linked = Activity.objects.exclude(seq=None).order_by().values_list("workspace_id", flat=True).distinct()
+    for workspace_id in set(linked) - known:
+        found.append((names.get(workspace_id or 0, OF_NO_WORKSPACE), Verdict(0, "", wrong=1, why="end")))
+    return found
