@@ -6,6 +6,7 @@ from django.db import transaction
 from compute import jobs, processes
 from compute.engines import embedded
 from compute.models import Job, Node
+from compute.quotas import ledger
 from compute.states import EndReason, JobState, ProvisioningState
 
 MOST_AT_ONCE = 500
@@ -24,7 +25,10 @@ def look_after_what_waits() -> None:
                 if Job.objects.filter(pk=job.pk, state=job.state).update(wait_reason=reason):
                     jobs.tell(job)
         nodes = Node.objects.filter(host=host, target__provisioning_state=ProvisioningState.DELETING)
-        nodes.exclude(job__in=Job.objects.active()).delete()
+        idle = nodes.exclude(job__in=Job.objects.active())
+        if idle.exists():
+            with transaction.atomic():
+                ledger.remove(idle)
 
 
 def end_what_was_let_go() -> None:

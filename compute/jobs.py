@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from compute import disk, environments, launch, logs
 from compute.drivers.base import Attaches, Executes, JobReport, Phase, Queues
 from compute.models import EnvironmentState, Job
+from compute.quotas import ledger
 from compute.states import EndReason, JobState, NodeState
 from studio.errors import StudioError
 
@@ -175,6 +176,7 @@ def _free_nodes(job: Job) -> None:
     now = timezone.now()
     job.nodes.filter(state=NodeState.RUNNING).update(state=NodeState.IDLE, state_changed_at=now)
     job.nodes.update(job=None)
+    ledger.unassign(job=job)
     job.target.moved()
     transaction.on_commit(lambda: current_app.send_task("compute.tasks.schedule"))
 

@@ -20,7 +20,9 @@ from compute.drivers import kinds_with
 from compute.drivers.base import Provisions, Queues
 from compute.engines import embedded, plan
 from compute.models import ComputeTarget, Host, Job, Node, ScalingEvent
+from compute.quotas import ledger
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
+from studio.errors import QuotaExceeded
 
 logger = logging.getLogger(__name__)
 MOST_ROUNDS = 20  # each round is a plan carried out; a settled world needs one
@@ -99,7 +101,11 @@ def settle() -> None:
     for node in Node.objects.filter(state=NodeState.PREPARING, state_changed_at__lt=late):
         _prepare(node)
     orphaned = Node.objects.filter(state=NodeState.RUNNING).filter(Q(job=None) | Q(job__state=JobState.ENDED))
-    orphaned.update(state=NodeState.IDLE, job=None, state_changed_at=timezone.now())
+    if pks := list(orphaned.values_list("pk", flat=True)):
+        with transaction.atomic():
+            still = orphaned.filter(pk__in=pks)
+            still.update(state=NodeState.IDLE, job=None, state_changed_at=timezone.now())
+            ledger.unassign(nodes=Node.objects.filter(pk__in=pks, job=None).values_list("pk", flat=True))
     _sweep()
     resizing = ComputeTarget.objects.existing().filter(allocation_state=AllocationState.RESIZING)
     for target in resizing.select_related("workspace"):
@@ -135,7 +141,7 @@ def _read(host: Host) -> World:
     for node in nodes.values():
         node.target = targets[node.target_id]
     waiting = Job.objects.filter(state__in=[JobState.PREPARING, JobState.WAITING], target__in=targets)
-    found = {j.pk: j for j in waiting.in_order()}
+    found = {j.pk: j for j in waiting.in_order().select_related("submitted_by", "team")}
     for job in found.values():
         job.target = targets[job.target_id]
     return World(host, targets, nodes, found, disk.why_full() if found else "")
@@ -189,22 +195,21 @@ def _store(world: World, decided: plan.Plan) -> Decided:
     """Store a plan's decisions; each is conditional on the row being as the plan saw it."""
     done = Decided([], [], [], [])
     now = timezone.now()
+    if decided.place or decided.create:
+        ledger.lock()
     for placement in decided.place:
-        job, nodes = world.jobs[placement.job], [world.nodes[pk] for pk in placement.nodes]
-        if job.move(JobState.STARTING, placed_on=[n.node_id for n in nodes], wait_reason=""):
-            for node in nodes:
-                node.move(NodeState.RUNNING)
-            Node.objects.filter(pk__in=placement.nodes).update(job=job)
-            job.target.moved()
+        job = world.jobs[placement.job]
+        if _place(job, [world.nodes[pk] for pk in placement.nodes]):
             done.placed.append(job)
     for create in decided.create:
         target = world.targets[create.cluster]
         before = sum(n.target_id == target.pk for n in world.nodes.values())
-        made = [_new_node(world, target) for _n in range(create.count)]
+        made = _new_nodes(world, target, create.count)
+        if not made:
+            continue
         run = world.jobs[create.job].run_name if create.job else ""
         cause = reasons.why_nodes_changed(create.cause, target, run=run)
         done.created.append((target, made, before, cause))
-        world.nodes.update((n.pk, n) for n in made)
         _allocate(target, AllocationState.RESIZING)
     for release in decided.release:
         node = world.nodes[release.node]
@@ -225,9 +230,42 @@ def _store(world: World, decided: plan.Plan) -> Decided:
     return done
 
 
-def _new_node(world: World, target: ComputeTarget) -> Node:
+def _place(job: Job, nodes: list[Node]) -> bool:
+    """Give nodes to a job; say whether it got them. Somebody may have moved it, or used up what its people may have."""
+    try:
+        with transaction.atomic():
+            ledger.assign(job, [node.pk for node in nodes])
+            if not job.move(JobState.STARTING, placed_on=[node.node_id for node in nodes], wait_reason=""):
+                transaction.set_rollback(True)
+                return False
+            for node in nodes:
+                node.move(NodeState.RUNNING)
+            Node.objects.filter(pk__in=[node.pk for node in nodes]).update(job=job)
+    except QuotaExceeded as exc:
+        logger.info("Job %s is not placed: %s", job, exc.message)
+        return False
+    job.target.moved()
+    return True
+
+
+def _new_nodes(world: World, target: ComputeTarget, count: int) -> list[Node]:
+    """Make nodes with their reservations: all of them, or none, when the quota was used up since the plan was made."""
+    made: list[Node] = []
+    try:
+        with transaction.atomic():
+            for _n in range(count):
+                made.append(_new_node(world, target, made))
+            ledger.reserve(target, made)
+    except QuotaExceeded as exc:
+        logger.info("Cluster %s does not grow: %s", target, exc.message)
+        return []
+    world.nodes.update((node.pk, node) for node in made)
+    return made
+
+
+def _new_node(world: World, target: ComputeTarget, beside: list[Node]) -> Node:
     slice_ = embedded.slice_of(sizes.by_name(target.vm_size))
-    cpus, gpus = embedded.carve(world.host, slice_, world.nodes.values())
+    cpus, gpus = embedded.carve(world.host, slice_, [*world.nodes.values(), *beside])
     return Node.objects.create(
         target=target,
         host=world.host,
@@ -276,7 +314,7 @@ def _prepare(node: Node) -> None:
 def _remove(node: Node) -> bool:
     """Forget a node that has no job any more; say whether it was there."""
     with transaction.atomic():
-        gone, _rows = Node.objects.filter(pk=node.pk, state__in=[NodeState.LEAVING, NodeState.PREEMPTED]).delete()
+        gone = ledger.remove(Node.objects.filter(pk=node.pk, state__in=[NodeState.LEAVING, NodeState.PREEMPTED]))
         node.target.moved()
     return bool(gone)
 

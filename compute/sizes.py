@@ -5,6 +5,7 @@ catalogue v5 (eastus) for 2024 prices. Low priority is taken at its fixed discou
 """
 
 import csv
+import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -69,9 +70,32 @@ _SAME_FAMILY = {"standardncsv3family": "standardncv3family"}
 
 
 def family_key(family: str) -> str:
-    """Return a VM family's name in the spelling that quotas and sizes share."""
-    folded = family.casefold()
-    return _SAME_FAMILY.get(folded, folded)
+    """Return a VM family's name in the spelling that quotas and sizes share.
+
+    It takes what people and providers write: "standardNCSv3Family", "StandardNCv3Family", "Standard NCSv3 family",
+    "NCsv3". Source: azure-ml facts C5.
+    """
+    folded = "".join(family.split()).casefold()
+    if folded in {"", "*"}:
+        return folded
+    key = f"standard{folded.removeprefix('standard').removesuffix('family')}family"
+    return _SAME_FAMILY.get(key, key)
+
+
+def family_name(key: str) -> str:
+    """Return how people call the family of that key: "NCsv3". One that no size has is named by its key."""
+    return families().get(key, key)
+
+
+@cache
+def families() -> dict[str, str]:
+    """Return every family by its key, with its short name, in the catalogue's order."""
+    return {size.family_key: _short(size.family) for size in all_sizes()}
+
+
+def _short(family: str) -> str:
+    name = re.sub(r"(?i)^standard\s*|\s*family$", "", family)
+    return re.sub(r"^(N[CDV])S(?=v)", r"\1s", name)
 
 
 @cache

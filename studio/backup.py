@@ -227,6 +227,7 @@ def settle(made_at: str) -> int:
     Processes belong to the studio that was backed up, which may be running: they are neither followed nor ended here.
     """
     from compute.models import ComputeTarget, Environment, EnvironmentState, Host, Job, Node
+    from compute.quotas import ledger
     from compute.states import EndReason, JobState
 
     when = datetime.fromisoformat(made_at)
@@ -238,7 +239,7 @@ def settle(made_at: str) -> int:
         ended_at=when,
         handle={},
     )
-    Node.objects.all().delete()
+    ledger.remove(Node.objects.all())
     ComputeTarget.objects.update(host=None)  # the first worker that can host one takes it over
     Host.objects.all().delete()
     Job.objects.filter(state=JobState.WAITING).update(state=JobState.PREPARING)  # its files are laid out again

@@ -78,9 +78,15 @@ class HostKeyChanged(StudioError):
 
 
 class QuotaExceeded(StudioError):
-    """A limit of cores or money stands in the way."""
+    """A limit of cores or money stands in the way: `asked` more, with `used` of `limit` used; whose: see `scope`."""
 
     status = 409
+
+    def __init__(
+        self, message: str, hint: str = "", *, asked: int = 0, used: int = 0, limit: int = 0, scope: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.asked, self.used, self.limit, self.scope = asked, used, limit, scope
 
 
 class TooOften(StudioError):

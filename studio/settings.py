@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "studio.people",
     "studio.notifications",
     "compute",
+    "compute.quotas",
     "runs",
 ]
 MIDDLEWARE = [

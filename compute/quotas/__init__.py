@@ -1,0 +1,1 @@
+"""Who may have how many cores, who has them now, and what may be spent."""

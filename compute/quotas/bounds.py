@@ -1,0 +1,187 @@
+"""Which limits apply, what is used of them, and how much is left."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django.db.models import Q, Sum
+from django.utils.translation import gettext as _
+
+from compute import sizes
+from compute.models import ComputeTarget
+from compute.quotas.models import ALL, Account, Limit, LimitQuerySet, Reservation, Scope
+from compute.sizes import VmSize
+from compute.states import Priority, ProvisioningState
+from studio.people.models import Team, User, Workspace
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One limit, and what is used of it: held by nodes, or for a team or a person, by nodes that run their jobs."""
+
+    id: int  # of the Limit
+    scope: Scope
+    who: str  # the name of the workspace, team or person; empty for the studio
+    workspace_id: int | None
+    team_id: int | None
+    person_id: int | None
+    family: str
+    priority: str
+    limit: int  # cores
+    used: int  # cores
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used)
+
+    @property
+    def is_of_runs(self) -> bool:
+        """Say whether it counts what runs, of a team or a person, and not what stands."""
+        return self.scope in {Scope.TEAM, Scope.PERSON}
+
+    def holds(self, workspace_id: int, family: str, priority: str) -> bool:
+        """Say whether nodes of such a cluster count against it, whoever uses them."""
+        return self.priority == priority and self.family in {ALL, family} and self.workspace_id in {None, workspace_id}
+
+    @property
+    def cores(self) -> str:
+        """Return what it limits, as part of a sentence: "NCsv3 cores of vision-team"."""
+        low = self.priority == Priority.LOW_PRIORITY
+        if self.family == ALL:
+            what = _("low-priority cores") if low else _("cores")
+        else:
+            name = {"family": sizes.family_name(self.family)}
+            what = _("low-priority %(family)s cores") % name if low else _("%(family)s cores") % name
+        return _("%(cores)s of %(who)s") % {"cores": what, "who": self.who} if self.who else what
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """How many cores are left for something, over all limits that apply to it."""
+
+    bounds: tuple[Bound, ...]
+
+    @property
+    def tightest(self) -> Bound | None:
+        """Return the bound that leaves least; None: there is no limit."""
+        return min(self.bounds, key=lambda bound: bound.left, default=None)
+
+    @property
+    def left(self) -> int | None:
+        """Return the cores that are left; None: there is no limit."""
+        return self.tightest.left if self.tightest else None
+
+
+def family_of(target: ComputeTarget) -> str:
+    """Return the key of the family that a cluster's nodes are of."""
+    size = sizes.find(target.vm_size)
+    return size.family_key if size else target.vm_size.casefold()
+
+
+def headroom(
+    workspace: Workspace, family: str, priority: str, *, person: User | None = None, team: Team | None = None
+) -> Headroom:
+    """Return what is left for `workspace` of a family at a priority, and for a person's or a team's runs there."""
+    return headrooms(workspace, family, [priority], person=person, team=team)[priority]
+
+
+def headrooms(
+    workspace: Workspace,
+    family: str,
+    priorities: Iterable[str] = (Priority.DEDICATED, Priority.LOW_PRIORITY),
+    *,
+    person: User | None = None,
+    team: Team | None = None,
+) -> dict[str, Headroom]:
+    """Return the same for several priorities at once: in two queries, and one more each for a person and a team."""
+    key, wanted = sizes.family_key(family), list(priorities)
+    whose = Q(workspace=None) | Q(workspace=workspace, team=None, person=None)
+    if person is not None:
+        whose |= Q(workspace=workspace, person=person)
+    if team is not None:
+        whose |= Q(workspace=workspace, team=team)
+    found = with_use(Limit.objects.filter(whose, family__in=[ALL, key], priority__in=wanted))
+    return {one: Headroom(tuple(bound for bound in found if bound.priority == one)) for one in wanted}
+
+
+def standing() -> list[Bound]:
+    """Return every limit there is."""
+    return with_use(Limit.objects.all())
+
+
+def with_use(rows: LimitQuerySet) -> list[Bound]:
+    """Return those limits that name a maximum, with what is used of them."""
+    limits = list(rows.exclude(cores=None).select_related("workspace", "team", "person"))
+    held, of_people, of_teams = _held(limits), _in_use(limits, "person"), _in_use(limits, "team")
+
+    def used(limit: Limit) -> int:
+        if limit.person_id is not None:
+            return of_people.get((limit.workspace_id, limit.person_id, limit.family, limit.priority), 0)
+        if limit.team_id is not None:
+            return of_teams.get((limit.workspace_id, limit.team_id, limit.family, limit.priority), 0)
+        return held.get((limit.workspace_id, limit.family, limit.priority), 0)
+
+    return [
+        Bound(
+            id=limit.pk,
+            scope=limit.scope,
+            who=str(limit.person or limit.team or limit.workspace or ""),
+            workspace_id=limit.workspace_id,
+            team_id=limit.team_id,
+            person_id=limit.person_id,
+            family=limit.family,
+            priority=limit.priority,
+            limit=limit.cores or 0,
+            used=used(limit),
+        )
+        for limit in limits
+    ]
+
+
+def _held(limits: list[Limit]) -> dict[tuple[int | None, str, str], int]:
+    """Return the totals of the accounts that those limits are for."""
+    wanted = [
+        Q(workspace=limit.workspace_id, family=limit.family, priority=limit.priority)
+        for limit in limits
+        if limit.scope in {Scope.STUDIO, Scope.WORKSPACE}
+    ]
+    if not wanted:
+        return {}
+    found = Account.objects.filter(reduce(or_, wanted)).values_list("workspace", "family", "priority", "cores")
+    return {(workspace, family, priority): cores for workspace, family, priority, cores in found}
+
+
+def _in_use(limits: list[Limit], whose: str) -> dict[tuple[int | None, int, str, str], int]:
+    """Return what runs of the teams or people ("team", "person") that those limits are for, by family and in all."""
+    ids = {pk for limit in limits if (pk := getattr(limit, f"{whose}_id")) is not None}
+    if not ids:
+        return {}
+    rows = Reservation.objects.in_use().filter(**{f"{whose}__in": ids}).order_by()
+    sums: dict[tuple[int | None, int, str, str], int] = {}
+    grouped = rows.values_list("workspace", whose, "family", "priority").annotate(sum=Sum("cores"))
+    for workspace, pk, family, priority, cores in grouped:
+        for name in (family, ALL):
+            key = (workspace, pk, name, priority)
+            sums[key] = sums.get(key, 0) + cores
+    return sums
+
+
+def promised(
+    workspace: Workspace | int | None, family: str, priority: str, *, but: int | None = None
+) -> dict[ComputeTarget, int]:
+    """Return the cores that the minimums of clusters keep, by cluster, the most first; `but` one is left out."""
+    rows = ComputeTarget.objects.existing().filter(vm_priority=priority, min_nodes__gt=0)
+    if but is not None:
+        rows = rows.exclude(pk=but)
+    rows = rows.exclude(provisioning_state=ProvisioningState.DELETING)
+    if workspace is not None:
+        rows = rows.filter(workspace=workspace)
+    if family != ALL:
+        rows = rows.filter(vm_size__in=[size.name for size in sizes.all_sizes() if size.family_key == family])
+    kept = {target: target.min_nodes * _cores(sizes.find(target.vm_size)) for target in rows}
+    return dict(sorted(kept.items(), key=lambda pair: -pair[1]))
+
+
+def _cores(size: VmSize | None) -> int:
+    return size.vcpus if size else 0
