@@ -12,10 +12,12 @@ from compute import jobs, names, scheduling, sizes
 from compute.drivers.base import Provisions, Queues, Resizes
 from compute.engines import embedded
 from compute.models import ComputeTarget, Job
+from compute.quotas import ledger
+from compute.quotas.verdict import verdict
 from compute.states import EndReason, JobState, NodeState, Priority, ProvisioningState
 from studio.errors import NotAllowedNow, NotThere
 from studio.people.actions import note
-from studio.people.models import User, Workspace
+from studio.people.models import Team, User, Workspace
 
 CLUSTER, LOCAL = "AmlCompute", "local"
 
@@ -38,7 +40,8 @@ def create_cluster(
 ) -> ComputeTarget:
     """Create a cluster; the same `token` again returns the cluster it created.
 
-    Raises NotAllowedNow for a name that is taken, CannotEverRun for a size this machine cannot host.
+    Raises NotAllowedNow for a name that is taken, CannotEverRun for a size this machine cannot host, QuotaExceeded
+    when the cores of its minimum, or of a first node, are not to be had.
     """
     names.validate(name)
     check_identity(identity or {})
@@ -64,6 +67,10 @@ def create_cluster(
     target.host = embedded.choose(size)
     try:
         with transaction.atomic():
+            ledger.lock()  # whoever else creates one, or sets a limit, comes before or after
+            if token and (made := ComputeTarget.objects.filter(token=token, workspace=workspace).first()):
+                return made
+            verdict(workspace, size, priority, min_nodes=min_nodes, max_nodes=max_nodes).enforce()
             target.provisioning_state = target.able(Provisions).create().state
             target.save(force_insert=True)
             facts = {
@@ -103,7 +110,12 @@ def ensure_local(workspace: Workspace) -> ComputeTarget:
 
 @transaction.atomic
 def resize_target(target: ComputeTarget, *, by: User, min_nodes: int, max_nodes: int, idle_seconds: int) -> None:
-    """Change the scale settings. Raises NotAllowedNow while it is deleted, CannotEverRun for too many nodes."""
+    """Change the scale settings.
+
+    Raises NotAllowedNow while it is deleted, CannotEverRun for too many nodes, QuotaExceeded for a higher minimum
+    whose cores are not to be had.
+    """
+    ledger.lock()
     target = _locked(target)
     before = {"nodes": [target.min_nodes, target.max_nodes], "idle_seconds": target.idle_seconds}
     after = {"nodes": [min_nodes, max_nodes], "idle_seconds": idle_seconds}
@@ -111,6 +123,10 @@ def resize_target(target: ComputeTarget, *, by: User, min_nodes: int, max_nodes:
         raise NotAllowedNow(_("The minimum cannot be above the maximum."), _("Lower the minimum number of nodes."))
     if before == after:
         return
+    if min_nodes > target.min_nodes:
+        size, priority = sizes.by_name(target.vm_size), target.vm_priority
+        asked = verdict(target.workspace, size, priority, min_nodes=min_nodes, max_nodes=max_nodes, target=target)
+        asked.enforce()
     target.able(Resizes).resize(range(min_nodes, max_nodes + 1))
     target.min_nodes, target.max_nodes, target.idle_seconds = min_nodes, max_nodes, idle_seconds
     target.save(update_fields=["min_nodes", "max_nodes", "idle_seconds", "modified_at"])
@@ -223,6 +239,13 @@ def cannot_ever_run(target: ComputeTarget, node_count: int) -> str | None:
             return _("%(name)s is one computer; a run on it has one node.") % {"name": target.name}
         return None
     return scheduling.refused(target, node_count)
+
+
+def check_quota(target: ComputeTarget, node_count: int, *, person: User, team: Team | None) -> None:
+    """Raise QuotaExceeded when so many nodes for a run of `person` are more than a whole limit of cores allows."""
+    if size := sizes.find(target.vm_size):
+        asked = verdict(target.workspace, size, target.vm_priority, node_count=node_count, person=person, team=team)
+        asked.enforce()
 
 
 def _locked(target: ComputeTarget) -> ComputeTarget:

@@ -3,13 +3,19 @@
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from compute import sizes
 from compute.engines.plan import Cause, Refusal, RefusalKind, Wait, WaitKind
 from compute.models import ComputeTarget, Job
+from compute.quotas.bounds import Bound
 from compute.sizes import GB
 
 
-def why_it_waits(wait: Wait, job: Job, *, jobs: dict[int, Job], targets: dict[int, ComputeTarget]) -> str:
-    """Return why `job` waits. `jobs` and `targets` hold those that the facts of `wait` name."""
+def why_it_waits(
+    wait: Wait, job: Job, *, jobs: dict[int, Job], targets: dict[int, ComputeTarget], bounds: dict[int, Bound]
+) -> str:
+    """Return why `job` waits. `jobs`, `targets` and `bounds` hold those that the facts of `wait` name."""
+    if wait.ceiling in bounds:
+        return _why_quota(wait, job, bounds[wait.ceiling], targets)
     name = job.target.name
     nodes = ngettext("%(n)d node of %(name)s", "%(n)d nodes of %(name)s", wait.nodes) % {"n": wait.nodes, "name": name}
     held_by = _names([targets[pk].name for pk in wait.clusters if pk in targets])
@@ -51,9 +57,31 @@ def why_it_waits(wait: Wait, job: Job, *, jobs: dict[int, Job], targets: dict[in
             text = _("Waits for its environment.")
         case WaitKind.CLUSTER_CLOSED:
             text = _("Waits: %(name)s takes no runs now. %(why)s") % {"name": name, "why": job.target.state_reason}
-        case WaitKind.NEVER:
+        case WaitKind.QUOTA | WaitKind.NEVER:
             text = why_never(wait.refusal, job.target) if wait.refusal else _("It can no longer be placed.")
     return text
+
+
+def _why_quota(wait: Wait, job: Job, bound: Bound, targets: dict[int, ComputeTarget]) -> str:
+    name, cores = job.target.name, sizes.by_name(job.target.vm_size).vcpus
+    if wait.kind is WaitKind.NEVER:
+        return _(
+            "It needs %(asked)d %(cores)s at once, and the limit is %(limit)d. Ask for more, or for fewer nodes."
+        ) % {
+            "asked": wait.nodes * cores,
+            "cores": bound.cores,
+            "limit": bound.limit,
+        }
+    held_by = _names([targets[pk].name for pk in wait.clusters if pk in targets])
+    nodes = ngettext("%(n)d node of %(name)s", "%(n)d nodes of %(name)s", wait.nodes) % {"n": wait.nodes, "name": name}
+    return _("Waits for %(nodes)s: %(left)d of %(limit)d %(cores)s left, and it needs %(asked)d; %(who)s.") % {
+        "nodes": nodes,
+        "left": bound.left,
+        "limit": bound.limit,
+        "cores": bound.cores,
+        "asked": wait.lacking * cores,
+        "who": _("it is held by %(names)s") % {"names": held_by} if held_by else _("the rest is in use"),
+    }
 
 
 def why_never(refusal: Refusal, target: ComputeTarget) -> str:

@@ -19,8 +19,9 @@ from compute import disk, jobs, launch, reasons, sizes
 from compute.drivers import kinds_with
 from compute.drivers.base import Provisions, Queues
 from compute.engines import embedded, plan
+from compute.engines.ceilings import Ceiling
 from compute.models import ComputeTarget, Host, Job, Node, ScalingEvent
-from compute.quotas import ledger
+from compute.quotas import bounds, ledger
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
 from studio.errors import QuotaExceeded
 
@@ -37,6 +38,7 @@ class World:
     targets: dict[int, ComputeTarget]
     nodes: dict[int, Node]
     jobs: dict[int, Job]  # those that wait, ready or not
+    bounds: dict[int, bounds.Bound]  # the limits of cores that there are
     full: str = ""  # why none of them can start now, whatever nodes there are
 
 
@@ -144,7 +146,8 @@ def _read(host: Host) -> World:
     found = {j.pk: j for j in waiting.in_order().select_related("submitted_by", "team")}
     for job in found.values():
         job.target = targets[job.target_id]
-    return World(host, targets, nodes, found, disk.why_full() if found else "")
+    limits = {bound.id: bound for bound in bounds.standing()}
+    return World(host, targets, nodes, found, limits, disk.why_full() if found else "")
 
 
 def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> plan.ClusterView:
@@ -188,7 +191,24 @@ def _plan(world: World) -> plan.Plan:
             for j in ({} if world.full else world.jobs).values()
         ],
         timezone.now().timestamp(),
+        [_ceiling(bound, world) for bound in world.bounds.values()],
     )
+
+
+def _ceiling(bound: bounds.Bound, world: World) -> Ceiling:
+    clusters = {
+        pk for pk, t in world.targets.items() if bound.holds(t.workspace_id, bounds.family_of(t), t.vm_priority)
+    }
+    if not bound.is_of_runs:
+        return Ceiling(bound.id, bound.limit, bound.used, clusters=frozenset(clusters))
+    theirs = [
+        pk
+        for pk, job in world.jobs.items()
+        if job.target_id in clusters
+        and (bound.person_id or job.submitted_by_id) == job.submitted_by_id
+        and (bound.team_id or job.team_id) == job.team_id
+    ]
+    return Ceiling(bound.id, bound.limit, bound.used, jobs=frozenset(theirs))
 
 
 def _store(world: World, decided: plan.Plan) -> Decided:
@@ -344,7 +364,7 @@ def _store_waits(world: World, decided: plan.Plan) -> None:
     """Store why each job waits, and tell when that changed."""
     named = world.jobs | {n.job.pk: n.job for n in world.nodes.values() if n.job}
     told = {
-        pk: reasons.why_it_waits(wait, world.jobs[pk], jobs=named, targets=world.targets)
+        pk: reasons.why_it_waits(wait, world.jobs[pk], jobs=named, targets=world.targets, bounds=world.bounds)
         for pk, wait in decided.waits.items()
     }
     for pk, reason in (dict.fromkeys(world.jobs, world.full) if world.full else told).items():

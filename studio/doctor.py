@@ -184,6 +184,21 @@ def activity() -> Iterator[Finding]:
         yield ok(f"The activity is whole: {entries:,} entries in {len(found)} chains{f' ({ends})' if ends else ''}.")
 
 
+def quotas() -> Iterator[Finding]:
+    from compute.quotas import ledger
+
+    try:
+        wrong = ledger.check()
+    except DatabaseError as exc:
+        yield bad(f"The quota ledger cannot be read: {_words(exc)}", "It is kept in the database: see there.")
+        return
+    if wrong:
+        mend = "`manage.py ledger` says all of it; `manage.py ledger --rebuild` makes it again from the nodes."
+        yield bad(f"The quota ledger is wrong in {len(wrong)} places: {wrong[0].what}.", mend)
+    else:
+        yield ok("The quota ledger says what the nodes do.")
+
+
 # Files
 
 
@@ -278,7 +293,7 @@ def users() -> Iterator[Finding]:
 
 
 LOOKS: list[Look] = [
-    database, activity, broker, channel_layer, web, workers, clock, folders, disks, secrets, safety, users,
+    database, activity, broker, channel_layer, web, workers, clock, quotas, folders, disks, secrets, safety, users,
 ]  # fmt: skip
 
 

@@ -165,6 +165,7 @@ CELERY = {
         "reconcile": {"task": "compute.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},
+        "ledger": {"task": "compute.quotas.tasks.check_ledger", "schedule": 3600.0, "options": {"expires": 3600}},
         "evict": {"task": "compute.tasks.evict_environments", "schedule": 3600.0},
         "examinations": {"task": "compute.examining.sweep", "schedule": 30.0, "options": {"expires": 30}},
     },

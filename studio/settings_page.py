@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute import disk, isolation
 from compute.models import Host
+from compute.quotas.tasks import last_check
 from studio.http import StudioRequest
 from studio.people import actions as people
 from studio.people.models import Allowance
@@ -92,6 +93,7 @@ def parts() -> list[Part]:
     ]
     try:
         heard = cache.get("studio.tick")
+        found += _ledger()
         waiting = _tasks_that_wait()
     except (OSError, redis.RedisError):
         words = _("cannot be reached: nothing is started or followed, and open pages are not told of changes")
@@ -111,6 +113,19 @@ def parts() -> list[Part]:
     if waiting:  # there is work, and nobody takes it
         return [*found, Part(_("Worker"), silent, False), Part(_("Clock"), _("queues work"), True)]
     return [*found, Part(_("Worker"), _("no work waits for it"), True), Part(_("Clock"), silent, False)]
+
+
+def _ledger() -> list[Part]:
+    """Return how the last check of the quota ledger went; nothing before there was one."""
+    checked = last_check()
+    if checked is None:
+        return []
+    said = _("says what the nodes do")
+    if checked["wrong"]:
+        said = _("is wrong in %(n)d places: who runs the studio looks with `manage.py ledger`") % {
+            "n": checked["wrong"]
+        }
+    return [Part(_("Quota ledger"), said, not checked["wrong"])]
 
 
 def _tasks_that_wait() -> int:

@@ -10,12 +10,16 @@ whenever something moved; where nothing moves, the plan is empty. The rules, in 
   cluster, from low-priority nodes, and from these only when the whole need is met by it. A node on its
   way out holds its room until it is gone, and is counted on.
 - A job for which the minimums of other clusters leave no room waits, and stands in nobody's way.
+- Cores that a limit does not have are waited for likewise: nothing is preempted for nodes a cluster may not have,
+  and idle nodes below the same limit are let go for who comes earlier.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from compute.engines.ceilings import Ceiling, Ceilings
 
 RESOURCES = ("cpus", "memory_bytes", "gpus")
 
@@ -177,6 +181,7 @@ class WaitKind(StrEnum):
     KEPT = "kept"  # `missing` is kept by the minimums of `clusters`; it lasts until one is lowered
     ENVIRONMENT = "environment"  # its environment is being built
     CLUSTER_CLOSED = "cluster_closed"
+    QUOTA = "quota"  # `ceiling` leaves too few cores; `clusters` hold them
     NEVER = "never"  # the cluster was changed after the job came: see `refusal`
 
 
@@ -194,6 +199,7 @@ class Wait:
     clusters: tuple[int, ...] = ()  # that hold what is missing, the one that holds most first
     behind: int | None = None
     refusal: Refusal | None = None
+    ceiling: int | None = None  # with QUOTA, and with NEVER where it is the limit
 
 
 @dataclass(frozen=True)
@@ -234,13 +240,14 @@ def plan(
     nodes: Sequence[NodeView],
     jobs: Sequence[JobView],
     now: float,
+    ceilings: Sequence[Ceiling] = (),
 ) -> Plan:
     """Return what to change now.
 
     `clusters` holds every cluster that has a node or a job on this host, `nodes` every node that is not gone
-    yet, `jobs` those that wait.
+    yet, `jobs` those that wait, `ceilings` the limits of cores that hold for them.
     """
-    draft = _Draft(capacity, clusters, nodes, jobs)
+    draft = _Draft(capacity, clusters, nodes, jobs, ceilings)
     draft.release_what_is_unwanted()
     waiting = sorted((job for job in jobs if draft.may_run(job)), key=lambda job: job.turn)
     # Dedicated first: what they need of low-priority nodes is taken before low-priority jobs sit down on them.
@@ -276,9 +283,15 @@ class _Draft:
     """A plan in the making: the world as it will be when what was decided so far is done."""
 
     def __init__(
-        self, capacity: Capacity, clusters: Sequence[ClusterView], nodes: Sequence[NodeView], jobs: Sequence[JobView]
+        self,
+        capacity: Capacity,
+        clusters: Sequence[ClusterView],
+        nodes: Sequence[NodeView],
+        jobs: Sequence[JobView],
+        ceilings: Sequence[Ceiling],
     ) -> None:
         self.capacity = capacity
+        self.quota = Ceilings(ceilings)
         self.clusters = {cluster.id: cluster for cluster in sorted(clusters, key=lambda c: c.id)}
         self.nodes = sorted(nodes, key=lambda node: node.id)
         self.count = Counter(node.cluster for node in nodes)  # every node holds room, whatever its state
@@ -292,6 +305,7 @@ class _Draft:
                 self.alive[node.cluster][node.id] = node
             elif node.state != "unusable":
                 self.coming += size
+                self.quota.leaves(node.cluster, size.cpus)
         self.unclaimed = {cluster: _idle_first(alive.values()) for cluster, alive in self.alive.items()}
         self.fresh: Counter[int] = Counter()  # nodes created by this plan that no job has claimed
         self.growth: Counter[int] = Counter()  # nodes created by this plan, or whose room is on its way
@@ -324,6 +338,7 @@ class _Draft:
         for node in self.nodes:
             if node.state == "unusable":
                 self.coming += self.slice_of(node)
+                self.quota.leaves(node.cluster, self.slice_of(node).cpus)
                 self.release.append(Release(node.id, Cause.UNUSABLE))
         for cluster in self.clusters.values():
             limit, cause = (cluster.max_nodes, Cause.MAXIMUM) if cluster.takes_work else (0, Cause.CLOSED)
@@ -353,6 +368,7 @@ class _Draft:
         self.unclaimed[node.cluster] = [n for n in self.unclaimed[node.cluster] if n.id != node.id]
         self.runs.pop(node.id, None)
         self.coming += self.slice_of(node)
+        self.quota.leaves(node.cluster, self.slice_of(node).cpus)
 
     # Jobs
 
@@ -364,6 +380,11 @@ class _Draft:
             return False
         if refusal := can_ever_run(self.capacity, cluster, job.nodes):
             self.waits[job.id] = Wait(WaitKind.NEVER, job.nodes, job.nodes, maximum=cluster.max_nodes, refusal=refusal)
+            return False
+        if ceiling := self.quota.never(cluster.id, job.id, job.nodes * cluster.slice.cpus):
+            self.waits[job.id] = Wait(
+                WaitKind.NEVER, job.nodes, job.nodes, maximum=cluster.max_nodes, ceiling=ceiling.id
+            )
             return False
         keepers = self.keepers(cluster)
         missing = (self.capacity - sum(keepers.values(), NOTHING)).gap(cluster.slice * job.nodes)
@@ -392,11 +413,18 @@ class _Draft:
     def serve(self, job: JobView) -> None:
         """Place the job if it can start; else claim what is there, find room for the rest, and note why it waits."""
         cluster = self.clusters[job.cluster]
+        cores = job.nodes * cluster.slice.cpus
+        if over := self.quota.over_of_job(job.id, cores):
+            # What its people may run on, it waits for, and nobody of theirs who comes later overtakes it.
+            self.quota.take_for_job(job.id, cores)
+            self.waits[job.id] = self.wait(job, job.nodes, job.nodes, _Got.SHORT, NOTHING, None, over)
+            return
         unclaimed = self.unclaimed[cluster.id]
         mine, self.unclaimed[cluster.id] = unclaimed[: job.nodes], unclaimed[job.nodes :]
         if job.ready and len(mine) == job.nodes and all(node.state == "idle" for node in mine):
             self.place.append(Placement(job.id, tuple(node.id for node in mine)))
             self.runs |= {node.id: job.id for node in mine}
+            self.quota.take_for_job(job.id, cores)
             return
         fresh = min(job.nodes - len(mine), self.fresh[cluster.id])
         self.fresh[cluster.id] -= fresh
@@ -405,18 +433,28 @@ class _Draft:
         more = min(
             rest, max(0, cluster.max_nodes - self.count[cluster.id] - self.growth[cluster.id] - self.hoped[cluster.id])
         )
-        got, missing, behind = _Got.NOW, NOTHING, None
+        got, missing, behind, over = _Got.NOW, NOTHING, None, None
         if more:
-            got, missing, behind = self.find_room(cluster, more, job, completes=more == rest)
+            got, over = self.find_quota(cluster, more, job)
+            if got is _Got.NOW:
+                got, missing, behind = self.find_room(cluster, more, job, completes=more == rest)
+                self.quota.take(cluster.id, 0 if got is _Got.SHORT else more * cluster.slice.cpus)
             (self.hoped if got is _Got.SHORT else self.growth)[cluster.id] += more
             if got is _Got.NOW:
                 self.create.append(Create(cluster.id, more, job.id, Cause.JOB))
-        self.waits[job.id] = self.wait(job, rest, more, got, missing, behind)
+        self.waits[job.id] = self.wait(job, rest, more, got, missing, behind, over)
+        if self.waits[job.id].kind in {WaitKind.NODES_STARTING, WaitKind.ROOM_BEING_MADE}:
+            self.quota.take_for_job(job.id, cores)
         if job.ready:
             self.heads.setdefault(cluster.id, job.id)
 
-    def wait(self, job: JobView, rest: int, more: int, got: _Got, missing: Room, behind: int | None) -> Wait:
-        """Say why a job waits that has claimed all but `rest` of its nodes, and `got` room for `more` of these."""
+    def wait(
+        self, job: JobView, rest: int, more: int, got: _Got, missing: Room, behind: int | None, over: Ceiling | None
+    ) -> Wait:
+        """Say why a job waits that has claimed all but `rest` of its nodes, and `got` room for `more` of these.
+
+        `over`: the limit of cores that has too few left for them.
+        """
         cluster = self.clusters[job.cluster]
         here = [self.runs[node] for node in self.alive[cluster.id] if node in self.runs]
         leaving = self.count[cluster.id] - len(self.alive[cluster.id])
@@ -424,12 +462,18 @@ class _Draft:
         running = here
         if not job.ready:
             kind = WaitKind.ENVIRONMENT
+        elif over is not None and over.jobs:
+            kind = WaitKind.QUOTA
         elif got is _Got.NOW and more == rest:
             kind = WaitKind.NODES_STARTING
         elif got is _Got.COMING and more == rest:
             kind = WaitKind.ROOM_BEING_MADE
         elif cluster.id in self.heads:
             kind, behind = WaitKind.BEHIND, self.heads[cluster.id]
+        elif got is _Got.SHORT and over is not None:
+            kind = WaitKind.QUOTA
+            held = {c: self.clusters[c].slice * len(nodes) for c, nodes in self.alive.items() if c in over.clusters}
+            missing = Room(cluster.slice.cpus, 0, 0)
         elif got is _Got.SHORT:
             kind = WaitKind.HOST_FULL
             held = {c: self.clusters[c].slice * len(nodes) for c, nodes in self.alive.items()}
@@ -448,6 +492,7 @@ class _Draft:
             missing=_names(missing) if kind is WaitKind.HOST_FULL else (),
             clusters=clusters,
             behind=behind if kind in {WaitKind.BEHIND, WaitKind.HOST_FULL} else None,
+            ceiling=over.id if over is not None and kind is WaitKind.QUOTA else None,
         )
 
     # Room
@@ -462,7 +507,10 @@ class _Draft:
                 min(cluster.keeps - len(self.alive[cluster.id]), cluster.max_nodes - self.count[cluster.id])
                 - self.growth[cluster.id]
             ):
-                got, _missing, _behind = self.find_room(cluster, 1, None, completes=True)
+                got, _over = self.find_quota(cluster, 1, None)
+                if got is _Got.NOW:
+                    got, _missing, _behind = self.find_room(cluster, 1, None, completes=True)
+                    self.quota.take(cluster.id, 0 if got is _Got.SHORT else cluster.slice.cpus)
                 if got is _Got.SHORT:
                     break
                 self.growth[cluster.id] += 1
@@ -505,6 +553,31 @@ class _Draft:
                 return _Got.SHORT, missing, blocker
         self.promised += need
         return _Got.COMING, missing, None
+
+    def find_quota(self, cluster: ClusterView, count: int, job: JobView | None) -> tuple[_Got, Ceiling | None]:
+        """Look whether limits of cores let a cluster have `count` more nodes; say how it went, and which is short.
+
+        Idle nodes below the same limits are let go for it, as for room. What comes by that is taken; what is there
+        already, only once there is room, too.
+        """
+        cores = count * cluster.slice.cpus
+        over = self.quota.over(cluster.id, cores)
+        if over is None:
+            return _Got.NOW, None
+        spare = [node for other in self.clusters.values() if self.may_ask(cluster, other) for node in self.spare(other)]
+        chosen: list[NodeView] = []
+        freed: Counter[int] = Counter()
+        while short := self.quota.over(cluster.id, cores, freed=freed):
+            node = next((n for n in spare if n not in chosen and n.cluster in short.clusters), None)
+            if node is None:
+                break
+            chosen.append(node)
+            freed[node.cluster] += self.slice_of(node).cpus
+        if short and (job is None or not job.ready):
+            return _Got.SHORT, short
+        self.let_go(chosen, cluster, job, chosen)
+        self.quota.take(cluster.id, cores)
+        return (_Got.SHORT, short) if short else (_Got.COMING, over)
 
     def may_ask(self, cluster: ClusterView, other: ClusterView) -> bool:
         """Say whether idle nodes of `other` that nobody claimed so far are there for `cluster`."""
