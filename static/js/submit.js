@@ -1,7 +1,6 @@
 // form[data-submit]: shows what belongs to each choice, and sends the form with its files so that they stay chosen
 // when something has to be mended; errors appear by their fields.
 import { go } from "./go.js";
-import { openAhead } from "./log/socket.js";
 import { Refused, Unreadable, canHash, sendFiles } from "./send.js";
 import { chosenFiles, offer, size } from "./upload.js";
 import { showWith } from "./with.js";
@@ -119,7 +118,7 @@ function post(form, body, token, told, signal) {
   request.onload = () => {
     const answer = request.response;
     if (request.status === 201 && answer?.location) {
-      openAhead(answer.log, answer.stream);
+      globalThis.logAhead.open(answer.log, answer.stream);
       go(answer.location);
       return;
     }

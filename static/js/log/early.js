@@ -1,6 +1,38 @@
-// Opens the socket of a page's log while the rest of the page's scripts are still on their way.
-import { linked } from "./link.js";
-import { openAhead } from "./socket.js";
+// Opens sockets of logs before anything of their page is there. A classic script: no module of the page holds it up.
+(() => {
+  const opened = new Map(); // address → {socket, early}: a socket, and what it brought so far
 
-const section = document.querySelector("[data-log]");
-if (section && !section.log) openAhead(section.dataset.socket, linked().stream || section.querySelector("[data-log-stream]").value);
+  const address = (where, facts) => {
+    const url = new URL(where, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    for (const [name, value] of Object.entries(facts)) url.searchParams.set(name, value);
+    return url.href;
+  };
+
+  function open(where, stream) {
+    const url = address(where, { stream });
+    if (opened.has(url)) return;
+    const early = [], socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = (message) => early.push(message);
+    opened.set(url, { socket, early });
+  }
+
+  // Hand over the socket of an address, if it is usable, and let go of those that nobody came for.
+  function take(url) {
+    const found = opened.get(url);
+    opened.delete(url);
+    for (const { socket } of opened.values()) socket.close();
+    opened.clear();
+    return found && found.socket.readyState <= WebSocket.OPEN ? found : null;
+  }
+
+  globalThis.logAhead ??= { address, open, take };
+  const section = document.querySelector("[data-log]");
+  if (!section || section.log) return;
+  let linked = null;
+  try {
+    linked = /^#([\w.-]+\/[\w.-]+)/.exec(decodeURIComponent(location.hash)); // as ./link.js has it
+  } catch { /* half a letter: it leads nowhere */ }
+  globalThis.logAhead.open(section.dataset.socket, linked?.[1] ?? section.querySelector("[data-log-stream]").value);
+})();

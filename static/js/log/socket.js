@@ -3,23 +3,7 @@ const FIRST_WAIT = 100, LONGEST_WAIT = 10_000; // ms before connecting again
 const SAY_EVERY = 512 * 1024; // bytes
 const LEFT = [4401, 4403]; // signed out, removed
 
-const address = (where, facts) => {
-  const url = new URL(where, location.href);
-  url.protocol = url.protocol.replace("http", "ws");
-  for (const [name, value] of Object.entries(facts)) url.searchParams.set(name, value);
-  return url.href;
-};
-const ahead = new Map(); // address → a socket that was opened before its page was there, with what it brought so far
-
-// Open the socket of a log whose page is still being fetched.
-export function openAhead(where, stream) {
-  const url = address(where, { stream });
-  const socket = new WebSocket(url);
-  socket.binaryType = "arraybuffer";
-  const early = [];
-  socket.onmessage = (message) => early.push(message);
-  ahead.set(url, { socket, early });
-}
+const { address, take } = globalThis.logAhead; // of ./early.js
 
 export class LogSocket {
   // `hears` has told(control), came(bytes), state(word) `end`, the byte to go on from, or null at first,
@@ -32,10 +16,8 @@ export class LogSocket {
   connect() {
     const { end, uncounted } = this.hears;
     const url = address(this.address, { stream: this.stream, ...(end !== null && { after: end, ...(uncounted && { uncounted }) }) });
-    const opened = ahead.get(url);
-    ahead.delete(url);
-    const usable = opened && opened.socket.readyState <= WebSocket.OPEN;
-    const socket = usable ? opened.socket : new WebSocket(url);
+    const ahead = take(url);
+    const socket = ahead?.socket ?? new WebSocket(url);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {
@@ -63,7 +45,7 @@ export class LogSocket {
       this.timer = setTimeout(() => this.connect(), this.wait * (0.75 + Math.random() / 2));
       this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
     };
-    if (usable) queueMicrotask(() => opened.early.forEach((message) => socket.onmessage(message))); // once `hears` has it
+    if (ahead) queueMicrotask(() => ahead.early.forEach((message) => socket.onmessage(message))); // once `hears` has it
   }
 
   close() {
