@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from studio import settings_page, shell
+from studio.people import activity_views as activity
 from studio.people import views as people
 
 handler400 = "studio.bodies.bad_request"
@@ -20,6 +21,8 @@ urlpatterns = [
     path("w/<str:workspace>/settings/", settings_page.settings_page, name="settings"),
     path("w/<str:workspace>/settings/attaching/", settings_page.set_allowances, name="set_allowances"),
     path("w/<str:workspace>/search/", shell.search, name="search"),
+    path("w/<str:workspace>/activity/", activity.activity, name="activity"),
+    path("w/<str:workspace>/activity/export/", activity.export_activity, name="export_activity"),  # ?format=csv|jsonl
     path("w/<str:workspace>/members/", people.members, name="members"),
     path("w/<str:workspace>/members/add/", people.add_member, name="add_member"),
     path("w/<str:workspace>/members/invitations/<int:pk>/", people.edit_invitation, name="edit_invitation"),

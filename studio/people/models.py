@@ -158,7 +158,7 @@ class Activity(models.Model):
         User, on_delete=models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
     )
     actor_name = models.CharField(max_length=150)
-    verb = models.CharField(max_length=40)  # "target.create", "target.resize", "run.cancel", … as in words.py
+    verb = models.CharField(max_length=40)  # "target.create", "target.resize", "run.cancel", … as in verbs.py
     object_kind = models.CharField(max_length=20)  # "target", "run", "experiment", "member", "workspace"
     object_id = models.CharField(max_length=255)
     object_name = models.CharField(max_length=255)

@@ -23,6 +23,7 @@ from studio.people.forms import MemberForm, NewAccountForm, ProfileForm
 from studio.people.models import Invitation, Membership, SignInLink, User
 from studio.people.permissions import TABLE, Right, Role, may, require
 from studio.people.throttle import throttle
+from studio.people.words import rights_in_words
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -153,31 +154,6 @@ def _members(request: StudioRequest, form: MemberForm, status: int = 200, **more
         "can_edit": may(request.user, Right.ASSIGN_ROLES, request.workspace),
     }
     return render(request, "people/members.html", facts | more, status=status)
-
-
-def rights_in_words() -> dict[Right, str]:
-    """Return every right as the table of roles names it."""
-    return {
-        Right.VIEW: _("See compute, experiments, runs, logs and outputs"),
-        Right.SUBMIT_RUN: _("Submit runs; tag and archive runs and experiments"),
-        Right.CANCEL_RUN: _("Cancel runs"),
-        Right.START_COMPUTE: _("Start and stop compute instances"),
-        Right.CREATE_COMPUTE: _("Create compute"),
-        Right.RESIZE_COMPUTE: _("Change scale and identity of compute, preempt nodes"),
-        Right.DELETE_COMPUTE: _("Delete compute"),
-        Right.ATTACH_COMPUTE: _("Attach and detach compute"),
-        Right.EDIT_WORKSPACE: _("Change the workspace"),
-        Right.ASSIGN_ROLES: _("Add and remove members, give roles"),
-        Right.EDIT_SAFETY: _("Decide what may be attached, and how the workspace signs in elsewhere"),
-        Right.ASK_QUOTA: _("Ask for more quota"),
-        Right.EDIT_QUOTA: _("Set limits, budgets and prices, and answer who asks for more"),
-        Right.ORDER_QUEUE: _("Set the priority of everybody’s runs"),
-        Right.EDIT_DASHBOARDS: _("Make and change dashboards"),
-        Right.SHARE_DASHBOARDS: _("Share dashboards by a link"),
-        Right.VIEW_ACTIVITY: _("See who changed what, and from where"),
-        Right.VIEW_USAGE: _("See everybody’s usage and cost"),
-        Right.EDIT_NOTIFICATIONS: _("Decide whom the workspace notifies"),
-    }
 
 
 @never_cache

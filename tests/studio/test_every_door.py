@@ -142,6 +142,8 @@ DOORS: dict[str, Door] = {
     # ----- A workspace -----
     "home": PAGE,
     "search": PAGE,
+    "activity": Door(GET=Way(EDITORS)),
+    "export_activity": Door(GET=Way(EDITORS)),
     "members": PAGE,
     "settings": PAGE,
     "set_allowances": Door(POST=Way(OWNERS, 302, {"allow": "other-linux"})),

@@ -5,7 +5,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from studio.errors import NeedsRight
 from studio.people.permissions import TABLE, Right, Role, may, needed, require, roles_with
-from studio.people.views import rights_in_words
+from studio.people.words import rights_in_words
 
 
 @pytest.mark.parametrize("role", Role)

@@ -1,0 +1,83 @@
+"""The page of the activity, its parts, and its export."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from studio import csvs
+from studio.http import Streamed, StudioRequest, wants_partial
+from studio.people.activity import (
+    ActivityFilter,
+    as_csv,
+    as_json_lines,
+    families,
+    file_name,
+    page_of,
+    people_of,
+    verdict_of,
+)
+from studio.people.permissions import Right, require
+
+MOST_COUNTED = 100  # new entries; then the pill says "100 or more"
+SUGGESTED = 200  # names offered while one types
+IN_MEMORY = 8 * 1024 * 1024  # bytes of an export; a larger one is a file meanwhile
+PIECE = 64 * 1024
+
+
+@require_safe
+def activity(request: StudioRequest) -> HttpResponse:
+    """Show who changed what, newest first; `?part=chain` says whether it is whole, `?part=new` how much has come."""
+    require(request.user, Right.VIEW_ACTIVITY, request.workspace)
+    asked, part = ActivityFilter.from_query(request.GET), request.GET.get("part")
+    if part == "chain":
+        return render(
+            request, "people/_activity_chain.html", {"verdict": verdict_of(request.workspace), "asked": asked}
+        )
+    if part == "new" and wants_partial(request):
+        return render(request, "people/_activity_new.html", _new(request, asked))
+    facts: dict[str, Any] = {"asked": asked, "page": page_of(asked, request.workspace), "fresh": 0}
+    facts["newest"] = facts["page"].newest
+    if wants_partial(request):
+        return render(request, "people/_activity_table.html", facts)
+    if part == "chain":
+        facts["verdict"] = verdict_of(request.workspace)
+    facts |= {"nav": "activity", "families": families(), "names": people_of(request.workspace, SUGGESTED)}
+    return render(request, "people/activity.html", facts)
+
+
+def _new(request: StudioRequest, asked: ActivityFilter) -> dict[str, Any]:
+    since = request.GET.get("since", "")
+    known = int(since) if since.isascii() and since.isdecimal() and len(since) < 19 else 0
+    fresh = asked.of(request.workspace).filter(pk__gt=known)[:MOST_COUNTED].count()
+    return {"asked": asked, "fresh": fresh, "newest": known, "most": MOST_COUNTED}
+
+
+@require_safe
+def export_activity(request: StudioRequest) -> HttpResponseBase:
+    """Hand out what the filter lets through, oldest first, with hashes: as CSV or as JSON lines (`format=jsonl`)."""
+    require(request.user, Right.VIEW_ACTIVITY, request.workspace)
+    asked = ActivityFilter.from_query(request.GET)
+    lines = request.GET.get("format") == "jsonl"
+    # Read here, and sent from a file: what is sent is fetched by other threads, which should not each have a database.
+    file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  the response closes it
+    for piece in (as_json_lines if lines else as_csv)(asked, request.workspace):
+        file.write(piece)
+    size = file.tell()
+    file.seek(0)
+    response = Streamed(_pieces(file), content_type="application/x-ndjson" if lines else csvs.CONTENT_TYPE)
+    response["Content-Length"] = str(size)
+    response["Content-Disposition"] = (
+        f'attachment; filename="{file_name(request.workspace, "jsonl" if lines else "csv")}"'
+    )
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE):
+            yield piece

@@ -1,0 +1,114 @@
+"""Every verb that is written down, and what is said of it. Whoever notes a new one adds its line here; a test looks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True)
+class Verb:
+    """How a verb is said. `%(name)s` stands for what the detail calls so; `tells` says that no more is to be told.
+
+    "<verb>.new" is said instead where the detail's `before` is None.
+    """
+
+    icon: str
+    text: Any
+    tells: bool = False
+
+
+VERBS: dict[str, Verb] = {
+    "target.create": Verb("plus", _("created it")),
+    "target.attach": Verb("plug", _("attached it")),
+    "target.edit": Verb("plug", _("changed its connection")),
+    "target.describe": Verb("pencil", _("changed its description or tags")),
+    "target.detach": Verb("unplug", _("detached it")),
+    "target.delete": Verb("trash-2", _("deleted it")),
+    "target.resize": Verb("sliders-horizontal", _("changed %(what)s"), tells=True),
+    "target.identity": Verb("key-round", _("changed managed identity %(before)s → %(after)s"), tells=True),
+    "target.hostkey.changed": Verb(
+        "shield-alert", _("blocked it: its host key was %(before)s and is %(after)s"), tells=True
+    ),
+    "target.hostkey.accept": Verb("shield-check", _("accepted its host key %(key)s"), tells=True),
+    "node.preempt": Verb("zap", _("preempted node %(node)s"), tells=True),
+    "run.submit": Verb("play", _("submitted it to %(target)s"), tells=True),
+    "run.cancel": Verb("ban", _("canceled it")),
+    "run.describe": Verb("pencil", _("changed its description")),
+    "run.tags": Verb("tag", _("changed its tags")),
+    "run.archive": Verb("archive", _("archived it")),
+    "run.unarchive": Verb("archive-restore", _("brought it back")),
+    "experiment.create": Verb("plus", _("created it")),
+    "experiment.edit": Verb("pencil", _("changed its description or tags")),
+    "experiment.archive": Verb("archive", _("archived it")),
+    "experiment.unarchive": Verb("archive-restore", _("brought it back")),
+    "workspace.create": Verb("plus", _("created it")),
+    "workspace.azure": Verb("key-round", _("changed how it signs in to Azure")),
+    "workspace.allow": Verb("shield-check", _("changed what may be attached")),
+    "member.role": Verb("user-cog", _("gave the role %(after)s (before: %(before)s)"), tells=True),
+    "member.role.new": Verb("user-plus", _("added them as %(after)s"), tells=True),
+    "member.remove": Verb("user-minus", _("took them out; they were %(before)s"), tells=True),
+    "member.off": Verb("user-x", _("switched the account off")),
+    "member.on": Verb("user-check", _("switched the account on")),
+    "member.invite": Verb("mail", _("invited them")),
+    "member.revoke": Verb("mail-x", _("revoked the invitation")),
+    "member.join": Verb("user-plus", _("joined as %(after)s; %(invited_by)s had invited them"), tells=True),
+    "member.team": Verb("users", _("changed the team %(before)s → %(after)s"), tells=True),
+    "team.make": Verb("users", _("made it")),
+    "team.rename": Verb("pencil", _("renamed it %(before)s → %(after)s"), tells=True),
+    "team.delete": Verb("trash-2", _("deleted it")),
+    "limit.set": Verb("gauge", _("set the limit")),
+    "budget.set": Verb("wallet", _("set the budget")),
+    "budget.remove": Verb("wallet", _("removed the budget")),
+    "ledger.rebuild": Verb("wrench", _("rebuilt it; it was wrong in %(n)s places"), tells=True),
+    "token.make": Verb("key-round", _("made it")),
+    "token.revoke": Verb("ban", _("revoked it")),
+}
+UNKNOWN = "pencil"  # the icon of a verb of a newer studio
+
+# What comes before the first dot of a verb, and of what kind an object is.
+FAMILIES: dict[str, Any] = {
+    "run": _("Runs"),
+    "experiment": _("Experiments"),
+    "target": _("Compute targets"),
+    "node": _("Nodes"),
+    "member": _("Members"),
+    "team": _("Teams"),
+    "limit": _("Limits"),
+    "budget": _("Budgets"),
+    "ledger": _("The ledger of cores"),
+    "token": _("API tokens"),
+    "workspace": _("The workspace"),
+}
+KINDS: dict[str, Any] = {
+    "run": _("run"),
+    "experiment": _("experiment"),
+    "target": _("compute target"),
+    "member": _("member"),
+    "team": _("team"),
+    "limit": _("limit"),
+    "budget": _("budget"),
+    "ledger": _("ledger of cores"),
+    "token": _("API token"),
+    "workspace": _("workspace"),
+}
+NAMES: dict[str, Any] = {
+    "address": _("address"),
+    "allowances": _("may be attached"),
+    "credentials": _("credentials"),
+    "description": _("description"),
+    "expires_at": _("works until"),
+    "idle_seconds": _("idle time in seconds"),
+    "members": _("members"),
+    "new_secret": _("new secret"),
+    "nodes": _("nodes"),
+    "of": _("of"),
+    "priority": _("priority"),
+    "rights": _("rights"),
+    "role": _("role"),
+    "sha256": _("host key"),
+    "size": _("size"),
+    "tags": _("tags"),
+    "target": _("compute target"),
+    "way": _("way"),
+}
