@@ -9,9 +9,8 @@ from django.db.models import Q, Sum
 from django.utils.translation import gettext as _
 
 from compute import sizes
-from compute.models import ComputeTarget
+from compute.models import ComputeTarget, TargetQuerySet
 from compute.quotas.models import ALL, Account, Limit, LimitQuerySet, Reservation, Scope
-from compute.sizes import VmSize
 from compute.states import Priority, ProvisioningState
 from studio.people.models import Team, User, Workspace
 
@@ -167,21 +166,32 @@ def _in_use(limits: list[Limit], whose: str) -> dict[tuple[int | None, int, str,
     return sums
 
 
-def promised(
-    workspace: Workspace | int | None, family: str, priority: str, *, but: int | None = None
-) -> dict[ComputeTarget, int]:
-    """Return the cores that the minimums of clusters keep, by cluster, the most first; `but` one is left out."""
-    rows = ComputeTarget.objects.existing().filter(vm_priority=priority, min_nodes__gt=0)
-    if but is not None:
-        rows = rows.exclude(pk=but)
-    rows = rows.exclude(provisioning_state=ProvisioningState.DELETING)
-    if workspace is not None:
-        rows = rows.filter(workspace=workspace)
-    if family != ALL:
-        rows = rows.filter(vm_size__in=[size.name for size in sizes.all_sizes() if size.family_key == family])
-    kept = {target: target.min_nodes * _cores(sizes.find(target.vm_size)) for target in rows}
+def promised(workspace: Workspace | None, family: str, priority: str) -> dict[ComputeTarget, int]:
+    """Return the cores that the minimums of clusters keep, by cluster, the most first."""
+    rows = _with_minimum(workspace.pk if workspace else None, family, priority)
+    kept = {target: target.min_nodes * _cores(target.vm_size) for target in rows}
     return dict(sorted(kept.items(), key=lambda pair: -pair[1]))
 
 
-def _cores(size: VmSize | None) -> int:
+def promised_in_all(workspace_id: int | None, family: str, priority: str, *, but: ComputeTarget | None = None) -> int:
+    """Return the cores that the minimums of all clusters but one keep together."""
+    rows = _with_minimum(workspace_id, family, priority)
+    if but is not None:
+        rows = rows.exclude(pk=but.pk)
+    nodes = rows.order_by().values_list("vm_size").annotate(Sum("min_nodes"))
+    return sum(count * _cores(vm_size) for vm_size, count in nodes)
+
+
+def _with_minimum(workspace_id: int | None, family: str, priority: str) -> TargetQuerySet:
+    rows = ComputeTarget.objects.existing().filter(vm_priority=priority, min_nodes__gt=0)
+    rows = rows.exclude(provisioning_state=ProvisioningState.DELETING)
+    if workspace_id is not None:
+        rows = rows.filter(workspace=workspace_id)
+    if family != ALL:
+        rows = rows.filter(vm_size__in=[size.name for size in sizes.all_sizes() if size.family_key == family])
+    return rows
+
+
+def _cores(vm_size: str) -> int:
+    size = sizes.find(vm_size)
     return size.vcpus if size else 0

@@ -7,7 +7,7 @@ from django.db.models import Sum
 from django.utils.translation import gettext as _
 
 from compute.models import ComputeTarget
-from compute.quotas.bounds import Bound, Headroom, headrooms, promised
+from compute.quotas.bounds import Bound, Headroom, headrooms, promised_in_all
 from compute.quotas.models import Reservation
 from compute.sizes import VmSize, family_name
 from compute.states import Priority
@@ -129,8 +129,7 @@ def _used(bound: Bound, asked: _Asked, own: int, target: ComputeTarget | None) -
     """Return what others use of a limit: hold, or for a cluster with a minimum, keep for theirs, if that is more."""
     used = bound.used if bound.is_of_runs else bound.used - own
     if asked.minimum:
-        kept = promised(bound.workspace_id, bound.family, bound.priority, but=target.pk if target else None)
-        used = max(used, sum(kept.values()))
+        used = max(used, promised_in_all(bound.workspace_id, bound.family, bound.priority, but=target))
     return used
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from compute.engines.ceilings import Ceiling
 from compute.engines.plan import (
     Capacity,
     Cause,
@@ -216,6 +217,7 @@ class World:
     placed: set[int] = field(default_factory=set)
     now: float = 0.0
     ids: "count[int]" = field(default_factory=lambda: count(1))
+    limits: list[tuple[int, frozenset[int], bool]] = field(default_factory=list)  # cores, clusters, of what runs
 
     def submit(self, cluster: int, nodes: int, *, ready: bool, priority: int = 0) -> int:
         pk = next(self.ids)
@@ -254,7 +256,15 @@ class World:
             list(self.nodes.values()),
             list(self.waiting.values()),
             self.now,
+            [self.ceiling(n, *limit) for n, limit in enumerate(self.limits)],
         )
+
+    def ceiling(self, pk: int, cores: int, clusters: frozenset[int], of_runs: bool) -> Ceiling:
+        counted = [n for n in self.nodes.values() if n.cluster in clusters and (n.job is not None or not of_runs)]
+        used = sum(self.clusters[n.cluster].slice.cpus for n in counted)
+        if not of_runs:
+            return Ceiling(pk, cores, used, clusters=clusters)
+        return Ceiling(pk, cores, used, jobs=frozenset(j.id for j in self.waiting.values() if j.cluster in clusters))
 
     def step(self) -> Plan:
         """Make a plan, check it, carry it out."""
@@ -280,6 +290,8 @@ class World:
         for resource in ("cpus", "memory_bytes", "gpus"):
             held = sum(getattr(self.clusters[n.cluster].slice, resource) for n in self.nodes.values())
             assert held <= getattr(self.capacity, resource), f"over capacity in {resource}"
+        for n, limit in enumerate(self.limits):
+            assert self.ceiling(n, *limit).used <= limit[0], "over a limit of cores"
 
     def check(self, made: Plan) -> None:
         touched = (
@@ -300,7 +312,8 @@ class World:
                     early.ready and early.cluster == self.waiting[late].cluster and early.turn < self.waiting[late].turn
                 )
                 if first and early.id not in placed:
-                    assert made.waits[early.id].kind in {WaitKind.KEPT, WaitKind.NEVER}, "overtaken"
+                    apart = {WaitKind.KEPT, WaitKind.NEVER, *([WaitKind.QUOTA] if self.limits else [])}
+                    assert made.waits[early.id].kind in apart, "overtaken"
         for release in made.release:
             assert self.nodes[release.node].state in {"idle", "unusable"}
         left = Counter(n.cluster for n in self.nodes.values() if n.state in {"preparing", "idle", "running"})
@@ -460,3 +473,35 @@ def beside_all_minimums(world: World, j: JobView) -> bool:
     left = [have - sum(tuple(k)[i] for k in kept) for i, have in enumerate(world.capacity)]
     enough = all(want <= have for want, have in zip(c.slice * j.nodes, left, strict=True))
     return enough and can_ever_run(world.capacity, c, j.nodes) is None
+
+
+@st.composite
+def limited_worlds(draw) -> World:
+    world: World = draw(worlds())
+    world.clusters = {pk: replace(c, min_nodes=0) for pk, c in world.clusters.items()}
+    some = st.frozensets(st.sampled_from(list(world.clusters)), min_size=1)
+    world.limits = draw(st.lists(st.tuples(st.integers(0, 12), some, st.booleans()), min_size=1, max_size=3))
+    return world
+
+
+@settings(QUICK, max_examples=100)
+@given(limited_worlds(), events)
+def test_no_limit_of_cores_is_exceeded_and_whoever_it_lets_run_gets_there(world, happenings):
+    for happening in happenings:
+        if happening[0] not in {"resize", "close"}:
+            happen(world, *happening)
+        world.step()
+    world.get_ready()
+
+    def is_possible(j: JobView) -> bool:
+        cores = world.clusters[j.cluster].slice.cpus * j.nodes
+        return beside_all_minimums(world, j) and all(cores <= most for most, of, _ in world.limits if j.cluster in of)
+
+    possible = {pk for pk, j in world.waiting.items() if is_possible(j)}
+    for _round in range(40 * (len(possible) + 2)):
+        if possible <= world.placed:
+            return
+        world.settle()
+        if world.running:
+            world.end(min(world.running))
+    raise AssertionError(f"starved: {[world.plan().waits[pk] for pk in possible - world.placed]}")
