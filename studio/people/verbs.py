@@ -95,8 +95,11 @@ KINDS: dict[str, Any] = {
 NAMES: dict[str, Any] = {
     "address": _("address"),
     "allowances": _("may be attached"),
+    "cores": _("cores"),
     "credentials": _("credentials"),
     "description": _("description"),
+    "family": _("VM family"),
+    "guaranteed": _("guaranteed cores"),
     "expires_at": _("works until"),
     "idle_seconds": _("idle time in seconds"),
     "members": _("members"),
