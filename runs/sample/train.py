@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import json
 import pickle
 import struct
 import time
@@ -31,6 +32,7 @@ def main() -> None:
     samples, features = digits.data.shape
     print(f"loading digits: {samples} samples, {features} features", flush=True)
 
+    OUTPUTS.mkdir(exist_ok=True)
     scores, truth, guesses = [], [], []
     folds = StratifiedKFold(args.folds, shuffle=True, random_state=0)
     for fold, (train, test) in enumerate(folds.split(digits.data, digits.target), start=1):
@@ -42,10 +44,11 @@ def main() -> None:
         truth.extend(digits.target[test])
         guesses.extend(guess)
         took = time.perf_counter() - started
+        measured("accuracy", scores[-1], fold)
+        measured("seconds", took, fold)
         print(f"fold {fold}/{args.folds} accuracy {scores[-1]:.4f} ({took:.2f} s)", flush=True)
     print(f"mean accuracy {np.mean(scores):.4f} (std {np.std(scores):.4f})", flush=True)
 
-    OUTPUTS.mkdir(exist_ok=True)
     model = make_pipeline(StandardScaler(), SVC(kernel=args.kernel, C=args.penalty))
     model.fit(digits.data, digits.target)
     with (OUTPUTS / "model.pkl").open("wb") as file:
@@ -57,6 +60,12 @@ def main() -> None:
         rows.writerows([name, *row] for name, row in zip(digits.target_names, matrix, strict=True))
     draw(matrix, OUTPUTS / "confusion.png")
     print("wrote " + ", ".join(str(path) for path in sorted(OUTPUTS.iterdir())), flush=True)
+
+
+def measured(name: str, value: float, step: int) -> None:
+    """Append a value to the run's metrics, which dashboards draw while it runs."""
+    with (OUTPUTS / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"name": name, "value": value, "step": step, "time": time.time()}) + "\n")
 
 
 def draw(matrix: np.ndarray, path: Path) -> None:
