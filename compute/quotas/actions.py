@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from compute import sizes
 from compute.models import ComputeTarget
@@ -159,7 +159,11 @@ def _against_others(wanted: Wanted, key: str) -> tuple[Status, str]:
             return Status.ABOVE_STUDIO, said % {"asked": wanted.cores, "limit": most}
     kept = promised(wanted.workspace, key, wanted.priority)
     if (needed := sum(kept.values())) > wanted.cores:
-        said = _("%(names)s need %(needed)d cores at their minimum: it cannot go below.")
+        said = ngettext(
+            "%(names)s needs %(needed)d cores at its minimum: cannot go below.",
+            "%(names)s need %(needed)d cores at their minimums: cannot go below.",
+            len(kept),
+        )
         return Status.BELOW_MINIMUM, said % {"names": _names(kept), "needed": needed}
     return Status.SUCCESS, ""
 

@@ -61,7 +61,7 @@ def test_each_item_says_how_it_went(admin: User, workspace: Workspace) -> None:
         "Success",
         "Failure",
     ]
-    assert outcomes[3].message == "steady need 8 cores at their minimum: it cannot go below."
+    assert outcomes[3].message == "steady needs 8 cores at its minimum: cannot go below."
     assert Limit.objects.count() == 3
     noted = Activity.objects.filter(verb="limit.set").order_by("pk")[1]
     assert noted.detail["before"] == {"cores": None, "guaranteed": None}
