@@ -19,7 +19,7 @@ from compute.models import ComputeTarget
 from compute.sizes import VmSize
 from compute.states import Priority
 from studio.http import StudioRequest, wants_partial
-from studio.people.models import Workspace
+from studio.people.models import User, Workspace
 from studio.people.permissions import Right, require
 
 STEPS = {
@@ -76,24 +76,29 @@ def _create(request: StudioRequest) -> HttpResponse:
         if failing := form.first_failing_step():
             context = _context(request, form, failing, checked=True)
             return render(request, "compute/target_create.html", context, status=422)
-        spec = form.spec()
-        made = actions.create_cluster(
-            request.workspace,
-            by=request.user,
-            name=spec.name,
-            vm_size=spec.size,
-            vm_priority=spec.priority,
-            min_nodes=spec.min_nodes,
-            max_nodes=spec.max_nodes,
-            idle_seconds=spec.idle_seconds,
-            description=spec.description,
-            tags=spec.tags,
-            identity=spec.identity,
-            config={"ssh": spec.ssh, "subnet": spec.subnet},
-            token=token,
-        )
+        made = create_from(form, by=request.user, token=token)
         messages.success(request, _("The cluster %(name)s was created.") % {"name": made.name})
     return redirect("compute:detail", workspace=request.workspace.name, name=made.name)
+
+
+def create_from(form: ClusterForm, *, by: User, token: uuid.UUID) -> ComputeTarget:
+    """Create the cluster that a valid form describes. Raises StudioError, as `create_cluster` does."""
+    spec = form.spec()
+    return actions.create_cluster(
+        form.workspace,
+        by=by,
+        name=spec.name,
+        vm_size=spec.size,
+        vm_priority=spec.priority,
+        min_nodes=spec.min_nodes,
+        max_nodes=spec.max_nodes,
+        idle_seconds=spec.idle_seconds,
+        description=spec.description,
+        tags=spec.tags,
+        identity=spec.identity,
+        config={"ssh": spec.ssh, "subnet": spec.subnet},
+        token=token,
+    )
 
 
 def _once(request: StudioRequest) -> uuid.UUID:

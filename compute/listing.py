@@ -147,6 +147,7 @@ class Filter:
     tag: str = ""  # "key" or "key=value"
     sort: str = "name"
     page: str = "1"
+    every_tab: bool = False  # the targets of all tabs, as no page shows them
 
     @classmethod
     def from_query(cls, query: QueryDict) -> "Filter":
@@ -173,9 +174,9 @@ class Filter:
 
     def of(self, workspace: Workspace) -> "QuerySet[ComputeTarget]":
         """Return the targets it lets through, in no order."""
-        found: QuerySet[ComputeTarget] = ComputeTarget.objects.existing().filter(
-            workspace=workspace, kind__in=self.tab.kinds
-        )
+        found: QuerySet[ComputeTarget] = ComputeTarget.objects.existing().filter(workspace=workspace)
+        if not self.every_tab:
+            found = found.filter(kind__in=self.tab.kinds)
         if self.text or self.tag:
             found = found.annotate(tags_text=Cast("tags", TextField()))
         for word in self.text.split():

@@ -367,6 +367,28 @@ def set_tags(run: Run, tags: dict[str, str], *, by: User) -> None:
 
 
 @transaction.atomic
+def describe_run(run: Run, description: str, *, by: User) -> None:
+    """Replace a run's description."""
+    if description == run.description:
+        return
+    run.description = description
+    run.save(update_fields=["description"])
+    note(run.workspace, by, "run.describe", run, kind="run", name=run.display_name)
+
+
+@transaction.atomic
+def edit_experiment(experiment: Experiment, *, description: str, tags: dict[str, str], by: User) -> bool:
+    """Replace an experiment's description and tags; say whether that changed anything. Raises NotAllowedNow."""
+    check_tags(tags)
+    if (description, tags) == (experiment.description, experiment.tags):
+        return False
+    experiment.description, experiment.tags = description, tags
+    experiment.save(update_fields=["description", "tags"])
+    note(experiment.workspace, by, "experiment.edit", experiment, kind="experiment", name=experiment.name)
+    return True
+
+
+@transaction.atomic
 def archive_runs(runs: Iterable[Run], *, by: User, archived: bool = True) -> int:
     """Hide runs from the lists, or bring them back; return how many changed. Active ones stay."""
     changed = 0

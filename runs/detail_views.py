@@ -29,7 +29,6 @@ from runs.streams import streams_of
 from runs.timeline import spans
 from studio.errors import NotThere
 from studio.http import StudioRequest, wants_partial
-from studio.people.actions import note
 from studio.people.permissions import Right, may, require
 from studio.said import said
 
@@ -107,10 +106,7 @@ def edit(request: StudioRequest, run_id: str) -> HttpResponse:
         context |= _details(request, run, context["attempts"])
         context |= {"edit_problem": problem, "tag_rows": rows, "typed_description": description}
         return render(request, "runs/run_detail.html", context, status=422)
-    if description != run.description:
-        run.description = description
-        run.save(update_fields=["description"])
-        note(run.workspace, request.user, "run.describe", run, kind="run", name=run.display_name)
+    actions.describe_run(run, description, by=request.user)
     if tags != run.tags:
         actions.set_tags(run, tags, by=request.user)
     messages.success(request, _("Saved."))

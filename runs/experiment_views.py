@@ -18,7 +18,6 @@ from runs.models import Experiment
 from runs.states import RunStatus
 from studio.errors import NotThere
 from studio.http import StudioRequest, wants_partial
-from studio.people.actions import note
 from studio.people.permissions import Right, require
 
 
@@ -33,7 +32,7 @@ def experiment_list(request: StudioRequest) -> HttpResponse:
 @require_safe
 def experiment_detail(request: StudioRequest, name: str) -> HttpResponse:
     """Show an experiment: its outcomes, its runs, and what people wrote about it."""
-    experiment = _experiment_of(request, name)
+    experiment = experiment_of(request, name)
     if wants_partial(request) and request.GET.get("part") == "tiles":
         return render(request, "runs/_experiment_tiles.html", _tiles(experiment))
     asked = replace(RunFilter.from_query(request.GET), experiment=experiment.name)
@@ -46,7 +45,7 @@ def experiment_detail(request: StudioRequest, name: str) -> HttpResponse:
 def edit_experiment(request: StudioRequest, name: str) -> HttpResponse:
     """Change an experiment's description and tags, or archive it (`archived=1`) and bring it back (`archived=0`)."""
     require(request.user, Right.SUBMIT_RUN, request.workspace)
-    experiment = _experiment_of(request, name)
+    experiment = experiment_of(request, name)
     if "archived" in request.POST:
         archived = request.POST["archived"] == "1"
         actions.archive_experiment(experiment, by=request.user, archived=archived)
@@ -69,15 +68,12 @@ def edit_experiment(request: StudioRequest, name: str) -> HttpResponse:
     if problem:
         typed = {"edit_problem": problem, "tag_rows": rows, "typed_description": description, "editing": True}
         return render(request, "runs/experiment_detail.html", _page(request, experiment) | typed, status=422)
-    if (description, tags) != (experiment.description, experiment.tags):
-        experiment.description, experiment.tags = description, tags
-        experiment.save(update_fields=["description", "tags"])
-        note(request.workspace, request.user, "experiment.edit", experiment, kind="experiment", name=experiment.name)
+    if actions.edit_experiment(experiment, description=description, tags=tags, by=request.user):
         messages.success(request, _("Saved."))
     return redirect("runs:experiment", workspace=request.workspace.name, name=experiment.name)
 
 
-def _experiment_of(request: StudioRequest, name: str) -> Experiment:
+def experiment_of(request: StudioRequest, name: str) -> Experiment:
     found = Experiment.objects.select_related("created_by", "workspace")
     experiment = found.filter(workspace=request.workspace, name__iexact=name).first()
     if experiment is None:

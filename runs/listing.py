@@ -238,18 +238,23 @@ def row_html(workspace: Workspace, pk: int) -> str | None:
 def page_of_runs(asked: RunFilter, workspace: Workspace, user: User) -> Page:
     """Return the page the filter asks for, in as many queries however many runs there are."""
     start = (asked.page - 1) * PAGE
-    runs = asked.of(workspace, user)
-    by = {"experiment": _ids_by_experiment, "duration": _ids_by_duration}.get(asked.sort.removeprefix("-"), _ids)
-    ids = (_ids if asked.looks_into_rows else by)(asked, runs, start, PAGE + 1)
-    found = {run.pk: run for run in with_what_a_row_shows(Run.objects.filter(pk__in=ids[:PAGE]))}
-    has_next = len(ids) > PAGE and asked.page < FARTHEST_PAGE
+    rows, more = part_of_runs(asked, asked.of(workspace, user), start, PAGE)
+    has_next = more and asked.page < FARTHEST_PAGE
     return Page(
-        [found[pk] for pk in ids[:PAGE] if pk in found],
+        rows,
         asked.page,
         has_next,
         replace(asked, page=asked.page - 1).query if asked.page > 1 else "",
         replace(asked, page=asked.page + 1).query if has_next else "",
     )
+
+
+def part_of_runs(asked: RunFilter, runs: "QuerySet[Run]", start: int, count: int) -> tuple[list[Run], bool]:
+    """Return `count` of `runs`, which `asked` let through, from number `start` on, and whether more come after."""
+    by = {"experiment": _ids_by_experiment, "duration": _ids_by_duration}.get(asked.sort.removeprefix("-"), _ids)
+    ids = (_ids if asked.looks_into_rows else by)(asked, runs, start, count + 1)
+    found = {run.pk: run for run in with_what_a_row_shows(Run.objects.filter(pk__in=ids[:count]))}
+    return [found[pk] for pk in ids[:count] if pk in found], len(ids) > count
 
 
 def _ids(asked: RunFilter, runs: "QuerySet[Run]", start: int, count: int) -> list[int]:
@@ -346,6 +351,18 @@ class ExperimentFilter:
 
     def page_of(self, workspace: Workspace) -> Page:
         """Return the page it asks for, each experiment with `latest` (a run or None) and `outcomes`: three queries."""
+        rows, more = self.part_of(self.of(workspace), (self.page - 1) * PAGE, PAGE)
+        has_next = more and self.page < FARTHEST_PAGE
+        return Page(
+            rows,
+            self.page,
+            has_next,
+            replace(self, page=self.page - 1).query if self.page > 1 else "",
+            replace(self, page=self.page + 1).query if has_next else "",
+        )
+
+    def of(self, workspace: Workspace) -> "QuerySet[Experiment]":
+        """Return the experiments it lets through, in no order."""
         found: QuerySet[Experiment] = Experiment.objects.filter(
             workspace=workspace, archived_at__isnull=not self.archived
         ).select_related("created_by")
@@ -359,14 +376,16 @@ class ExperimentFilter:
                 )
             else:
                 found = found.filter(tags__has_key=key)
+        return found
+
+    def part_of(self, found: "QuerySet[Experiment]", start: int, count: int) -> tuple[list[Any], bool]:
+        """Return `count` of `found` from number `start` on, with `latest` and `outcomes`, and whether more come."""
         newest = Run.objects.filter(experiment=OuterRef("pk"), number=OuterRef("last_number"))
         found = found.annotate(last_submitted=Subquery(newest.values("created_at")[:1]))
         key, down = EXPERIMENT_SORTS[self.sort.removeprefix("-")], self.sort.startswith("-")
         order = F(key).desc(nulls_last=True) if down else F(key).asc(nulls_last=True)
-        start = (self.page - 1) * PAGE
-        rows: list[Any] = list(found.order_by(order, "-pk")[start : start + PAGE + 1])
-        has_next = len(rows) > PAGE and self.page < FARTHEST_PAGE
-        rows = rows[:PAGE]
+        rows: list[Any] = list(found.order_by(order, "-pk")[start : start + count + 1])
+        more, rows = len(rows) > count, rows[:count]
         latest = {
             run.experiment_id: run
             for run in Run.objects.filter(experiment__in=rows, number=F("experiment__last_number")).defer(
@@ -377,13 +396,7 @@ class ExperimentFilter:
         for experiment in rows:
             experiment.latest = latest.get(experiment.pk)
             experiment.outcomes = counted[experiment.pk]
-        return Page(
-            rows,
-            self.page,
-            has_next,
-            replace(self, page=self.page - 1).query if self.page > 1 else "",
-            replace(self, page=self.page + 1).query if has_next else "",
-        )
+        return rows, more
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Submitting a run: the form, what it can say before it is sent, and resubmitting."""
 
 import shlex
+from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from runs.models import Experiment, Run, Snapshot
 from runs.streams import streams_of
 from studio.errors import NotThere, StudioError, TooLarge
 from studio.http import StudioRequest
+from studio.people.models import User
 from studio.people.permissions import Right, may, require
 
 # The multipart frames around 2,000 files take room too.
@@ -94,7 +96,7 @@ def _submit(request: StudioRequest) -> HttpResponse:
     if form.is_valid():
         made = Run.objects.filter(token=form.cleaned_data["token"], workspace=request.workspace).first()
         if made is None:
-            made = _submitted(request, form)
+            made = submitted(form, by=request.user, take=lambda: _snapshot(request, form))
         if made is not None:
             if _wants_json(request):
                 return JsonResponse(_made(request, made), status=201)
@@ -111,20 +113,23 @@ def _made(request: StudioRequest, run: Run) -> dict[str, str]:
     return {"location": address, "log": f"/ws/w/{space}/runs/{run.run_id}/log/", "stream": group.streams[0]}
 
 
-def _submitted(request: StudioRequest, form: SubmitForm) -> Run | None:
-    """Submit a run from a valid form; None when something was wrong, which then stands by its field."""
+def submitted(form: SubmitForm, *, by: User, take: Callable[[], snapshots.Taken]) -> Run | None:
+    """Submit a run from a valid form; None when something was wrong, which then stands by its field.
+
+    `take` takes the files in. Raises StudioError, whose message is for the files' field.
+    """
     said, target = form.cleaned_data, form.chosen
     if target is None:
         return None
     field = {"paste": "code", "same": "source"}.get(said["source"], "files")  # where an error belongs
     try:
-        snapshot, facts = _snapshot(request, form)
+        snapshot, facts = take()
         field = "script"
         script = _script(form, snapshot)
         field = ""
         return actions.submit_run(
-            request.workspace,
-            by=request.user,
+            form.workspace,
+            by=by,
             experiment=said["experiment"],
             target=target,
             snapshot=snapshot,

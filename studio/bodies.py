@@ -1,5 +1,6 @@
 """How much one request may send: looked at before it is kept, for Django keeps a body whole before any view sees it."""
 
+import json
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +10,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.defaults import bad_request as plain_bad_request
 
-from studio.errors import TooLarge
+from studio.errors import StudioError, TooLarge
+from studio.problems import KIND, document, is_for_programs, problem, too_large
 
 FRAMES_OF_FILES = 64 * 1024 * 1024  # bytes of a multipart form around its files
 ELSEWHERE = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1024 * 1024
@@ -18,8 +20,9 @@ TEXT = b"The request is larger than the studio takes here.\n"
 
 
 def most_of(path: str) -> int:
-    """Return how many bytes a request to `path` may send: files come with the submit form, and nowhere else."""
-    return settings.SNAPSHOT_MAX_BYTES + FRAMES_OF_FILES if path.endswith("/submit/") else ELSEWHERE
+    """Return how many bytes a request to `path` may send: files come with the submit form and as snapshots."""
+    takes_files = path.endswith("/submit/") or (is_for_programs(path) and path.endswith("/snapshots"))
+    return settings.SNAPSHOT_MAX_BYTES + FRAMES_OF_FILES if takes_files else ELSEWHERE
 
 
 class LimitedBodies:
@@ -47,18 +50,21 @@ class LimitedBodies:
             await self.application(scope, counted, answer)
             if answered or came <= most:
                 return
-        await _refuse(receive, send)
+        await _refuse(scope["path"], receive, send)
 
 
-async def _refuse(receive: Any, send: Any) -> None:
+async def _refuse(path: str, receive: Any, send: Any) -> None:
     came, more = 0, True
     while more and came < READ_AWAY:
         message = await receive()
         came += len(message.get("body", b""))
         more = message.get("more_body", False)
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    kind, text = b"text/plain; charset=utf-8", TEXT
+    if is_for_programs(path):
+        kind, text = KIND.encode(), json.dumps(document(too_large(), path)).encode()
+    headers = [(b"content-type", kind), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": TEXT})
+    await send({"type": "http.response.body", "body": text})
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -71,6 +77,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         )
     elif isinstance(exception, (RequestDataTooBig, TooManyFieldsSent)):
         error = TooLarge(_("The form is too large."), _("Send long texts as files."))
+    if is_for_programs(request.path):
+        return problem(request, error or StudioError(_("The request cannot be read.")))
     if error is None:
         return plain_bad_request(request, exception)
     return render(request, "error.html", {"error": error}, status=error.status)

@@ -8,8 +8,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from studio.errors import StudioError
-
-AGAIN_AFTER = 10  # seconds
+from studio.problems import AGAIN_AFTER, is_for_programs
+from studio.problems import problem as problem_document
 
 
 class DatabaseAway(StudioError):
@@ -22,6 +22,8 @@ def unexpected(request: HttpRequest) -> HttpResponse:
     """Answer for an exception that nobody translated; the page asks nothing of the database."""
     problem = sys.exc_info()[1]
     error = why_away(problem) if isinstance(problem, OperationalError | InterfaceError) else None
+    if is_for_programs(request.path):
+        return problem_document(request, error or broken())
     htmx = getattr(request, "htmx", None)
     if error is not None and htmx and not htmx.boosted:
         response = render(request, "_notice.html", {"error": error}, status=error.status)
@@ -31,6 +33,13 @@ def unexpected(request: HttpRequest) -> HttpResponse:
     if error is not None:
         response["Retry-After"] = str(AGAIN_AFTER)
     return response
+
+
+def broken() -> StudioError:
+    """Return the error for a program, where nobody knows more."""
+    error = StudioError(_("Something went wrong in the studio."), _("It is in the log of the web process."))
+    error.status = 500
+    return error
 
 
 def why_away(problem: Exception) -> DatabaseAway:

@@ -25,6 +25,18 @@ class NotSupported(StudioError):
     status = 409
 
 
+class NotSignedIn(StudioError):
+    """A program shows neither a token that works nor a session."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("This needs an API token that works, or a session."),
+            _("Send the header “Authorization: Bearer studio_…” with a token that is neither revoked nor too old."),
+        )
+
+
 class NeedsRight(StudioError):
     """The person's role does not carry the right."""
 
@@ -43,10 +55,42 @@ class NotThere(StudioError):
         )
 
 
+class WrongMethod(StudioError):
+    """The address exists, and takes other methods, which `allowed` names."""
+
+    status = 405
+
+    def __init__(self, allowed: list[str]) -> None:
+        super().__init__(_("This address takes %(methods)s.") % {"methods": ", ".join(allowed)})
+        self.allowed = allowed
+
+
+class ChangedMeanwhile(StudioError):
+    """It is no longer what the program that changes it has seen."""
+
+    status = 412
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("It changed since you read it: its ETag is another one now."),
+            _("Read it again, look whether the change still makes sense, and send it with the new ETag."),
+        )
+
+
 class TooLarge(StudioError):
     """An upload is over a limit, which the message names."""
 
     status = 413
+
+
+class NotValid(StudioError):
+    """What was sent breaks a rule; `fields` has a name and a sentence for each thing that does."""
+
+    status = 422
+
+    def __init__(self, fields: list[tuple[str, str]], hint: str = "") -> None:
+        super().__init__(" ".join(f"{name}: {said}" if name else said for name, said in fields), hint)
+        self.fields = fields
 
 
 class CannotEverRun(StudioError):

@@ -10,6 +10,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 
 from studio.errors import NotThere, StudioError, TooOften
+from studio.problems import is_for_programs, problem
 
 logger = logging.getLogger(__name__)
 NUL = "\x00"  # no text of people has one, and PostgreSQL keeps none
@@ -37,6 +38,8 @@ class StudioErrors:
 
     def _shown(self, request: HttpRequest, exc: StudioError) -> HttpResponse:
         logger.info("%s %s: %s", request.method, request.path, exc)
+        if is_for_programs(request.path):
+            return problem(request, exc)
         htmx = getattr(request, "htmx", None)
         partial = htmx is not None and bool(htmx) and not htmx.boosted
         template = "_notice.html" if partial else "error.html"

@@ -67,10 +67,12 @@ INSTALLED_APPS = [
     "compute",
     "compute.quotas",
     "runs",
+    "studio.api",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "studio.api.middleware.WithoutCookies",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -195,6 +197,7 @@ ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "20/5m/ip,5/5m/key",  # of one address; of one account
     "open_link": "30/m/ip",  # invitations and sign-in links
+    "api_token": "30/m/ip",  # tokens that do not work
     "reset_password": "10/10m/ip,3/10m/key",
     "reset_password_from_key": "20/m/ip",
     "change_password": "5/m/user",

@@ -128,6 +128,9 @@ AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent
 DOORS: dict[str, Door] = {
     "start": Door(GET=Way(SIGNED_IN, 302)),
     "healthz": Door(GET=Way(EVERYBODY)),
+    "api": Door(  # all of it: tests/api/test_every_operation.py
+        fixed={"rest": "v1/me"}, GET=Way(EVERYBODY, 200, others={"nobody": 401})
+    ),
     "profile": Door(GET=Way(SIGNED_IN), POST=Way(SIGNED_IN, 302, {"first_name": "A", "theme": "dark"})),
     "end_session": Door(POST=Way(SIGNED_IN, 302)),
     "sign_in_by_link": Door(

@@ -1,0 +1,142 @@
+"""A workspace: its facts, its members, the sizes it can use, and what is found in it."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from ninja import Field, Query, Router, Schema
+
+from compute import listing, sizes
+from compute.engines import embedded
+from compute.states import Priority
+from runs.models import Run
+from studio.api.kit import Asked, Listed, Text
+from studio.http import StudioRequest
+from studio.people.models import Membership
+from studio.shell import FOUND, find
+
+router = Router()
+
+
+class WorkspaceFacts(Schema):
+    name: str
+    id: UUID
+    description: str
+    created_at: datetime
+    members: int
+    active_runs: int
+    nodes_up: int
+    nodes_busy: int
+    nodes_at_most: int
+    queued_jobs: int
+    oldest_wait_since: datetime | None
+    spend_usd_per_hour: Decimal
+
+
+class Member(Schema):
+    username: str
+    name: str
+    role: str
+    team: str | None
+    since: datetime
+
+
+class Size(Schema):
+    name: str
+    family: str
+    category: str
+    vcpus: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: int
+    gpu_type: str
+    low_priority_capable: bool
+    price_usd_per_hour: Decimal | None
+    low_priority_price_usd_per_hour: Decimal | None
+    recommended: bool
+    refused: str = Field(description="Why no machine of the studio can host it; empty: one can.")
+
+
+class FoundTarget(Schema):
+    name: str
+    kind: str
+
+
+class FoundRun(Schema):
+    run_id: str
+    display_name: str
+    status: str
+
+
+class FoundExperiment(Schema):
+    name: str
+
+
+class Found(Schema):
+    targets: list[FoundTarget]
+    runs: list[FoundRun]
+    experiments: list[FoundExperiment]
+
+
+class Words(Asked):
+    q: Text = Field(min_length=1, max_length=100, description="Part of a name or a tag; “key=value” asks for a tag.")
+
+
+@router.get("", response=WorkspaceFacts)
+def get_workspace(request: StudioRequest) -> dict[str, Any]:
+    """A workspace, and what goes on in it."""
+    space = request.workspace
+    now = listing.glance(space, cores_capacity=0)
+    return {
+        "name": space.name,
+        "id": space.guid,
+        "description": space.description,
+        "created_at": space.created_at,
+        "members": space.memberships.count(),
+        "active_runs": Run.objects.active().filter(workspace=space, archived_at=None).count(),
+        "nodes_up": now.nodes_up,
+        "nodes_busy": now.nodes_busy,
+        "nodes_at_most": now.nodes_at_most,
+        "queued_jobs": now.queue,
+        "oldest_wait_since": now.oldest,
+        "spend_usd_per_hour": now.spend_usd_per_hour,
+    }
+
+
+@router.get("/members", response=Listed[Member])
+def list_members(request: StudioRequest) -> dict[str, Any]:
+    """Who belongs to the workspace, as what."""
+    found = request.workspace.memberships.select_related("user", "team").order_by("user__username")
+    return {"items": [_member(one) for one in found], "next": None}
+
+
+def _member(one: Membership) -> dict[str, Any]:
+    return {
+        "username": one.user.username,
+        "name": one.user.get_full_name(),
+        "role": one.role,
+        "team": one.team.name if one.team else None,
+        "since": one.created_at,
+    }
+
+
+@router.get("/sizes", response=Listed[Size])
+def list_sizes(request: StudioRequest) -> dict[str, Any]:
+    """Every VM size, its list price, and whether a machine of the studio can host it."""
+    machines = embedded.hosts()
+    rows = [
+        {name: getattr(size, name) for name in Size.model_fields if hasattr(size, name)}
+        | {
+            "price_usd_per_hour": size.price(Priority.DEDICATED),
+            "refused": embedded.host_verdict(size, *machines),
+        }
+        for size in sizes.all_sizes()
+    ]
+    return {"items": rows, "next": None}
+
+
+@router.get("/search", response=Found)
+def search(request: StudioRequest, asked: Query[Words]) -> dict[str, Any]:
+    """Targets, runs and experiments whose name, id or tag holds a text."""
+    return find(request.workspace, asked.q.strip(), FOUND)
