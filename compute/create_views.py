@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -16,6 +17,7 @@ from compute import actions, codes, listing, names, sizes
 from compute.engines import embedded
 from compute.forms import ClusterForm, IdentityForm, is_taken, nodes_that_fit, token_of
 from compute.models import ComputeTarget
+from compute.prices.price import Price, Prices
 from compute.sizes import VmSize
 from compute.states import Priority
 from studio.http import StudioRequest, wants_partial
@@ -37,9 +39,28 @@ class Offer:
     """One size in the picker: what it costs at the chosen priority, and why this machine cannot host it, if so."""
 
     size: VmSize
-    price: Any
+    price: Price | None  # in Azure
+    here: Price  # on the machine it would be placed on
     verdict: str
     chosen: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a cluster costs in US dollars: an hour idle, an hour with all nodes busy, and a month idle."""
+
+    price: Price
+    idle: Decimal
+    busy: Decimal
+
+    @classmethod
+    def of(cls, price: Price | None, spec: codes.ClusterSpec) -> "Cost | None":
+        """Return what such a cluster costs at `price`, where that is known."""
+        return cls(price, price.amount * spec.min_nodes, price.amount * spec.max_nodes) if price else None
+
+    @property
+    def month(self) -> Decimal:
+        return self.idle * HOURS_A_MONTH
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -159,7 +180,9 @@ def _context(request: StudioRequest, form: ClusterForm, step: int, *, checked: b
     """Return what a step shows. `checked`: also say what is missing, not only what is typed wrongly."""
     fields = {name: _said(form, name, checked=checked) for name in form.STEPS[step]}
     spec, size = form.spec(), form.size
-    price = size.price(Priority(spec.priority)) if size else None
+    prices = Prices(request.workspace)
+    host = embedded.choose(size) if size else None
+    here = prices.here(host.pk if host else None, size.name, spec.priority) if size else None
     capacity = embedded.capacity(embedded.hosts()[0])
     ways = codes.every(spec)
     context = {
@@ -174,19 +197,17 @@ def _context(request: StudioRequest, form: ClusterForm, step: int, *, checked: b
         "spec": spec,
         "size": size,
         "size_summary": listing.summary(size) if size else "",
-        "price": price,
+        "cost": Cost.of(here, spec),
+        "azure_cost": Cost.of(prices.in_azure(size.name, spec.priority), spec) if size else None,
         "fits": nodes_that_fit(size) if size else 0,
         "cores_at_most": spec.max_nodes * size.vcpus if size else None,
         "cores_here": capacity.cpus,
-        "idle_per_hour": price * spec.min_nodes if price is not None else None,
-        "idle_per_month": price * spec.min_nodes * HOURS_A_MONTH if price is not None else None,
-        "busy_per_hour": price * spec.max_nodes if price is not None else None,
         "codes": ways,
         "code": ways[0],
         "checked": checked,
     }
     if step == 1:
-        context |= _picker(form)
+        context |= _picker(form, prices)
     if step == 2:
         context["name_check"] = _name_check(form)
     return context
@@ -208,7 +229,7 @@ def _carried(form: ClusterForm, step: int) -> list[tuple[str, str]]:
     return [(name, value) for name in kept if (value := form.data.get(name))]
 
 
-def _picker(form: ClusterForm) -> dict[str, Any]:
+def _picker(form: ClusterForm, prices: Prices) -> dict[str, Any]:
     """Return the sizes that the filter lets through, recommended ones first."""
     data = form.data
     priority = Priority.LOW_PRIORITY if data.get("priority") == Priority.LOW_PRIORITY else Priority.DEDICATED
@@ -231,7 +252,11 @@ def _picker(form: ClusterForm) -> dict[str, Any]:
     machines = embedded.hosts()
     offers = [
         Offer(
-            size, size.price(priority), embedded.host_verdict(size, *machines), chosen=size.name == data.get("vm_size")
+            size,
+            prices.in_azure(size.name, priority),
+            prices.here(machines[0].pk, size.name, priority),
+            embedded.host_verdict(size, *machines),
+            chosen=size.name == data.get("vm_size"),
         )
         for size in [*first, *(size for size in of_type if size not in first)]
         if passes(size)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from compute import actions, attaching, listing
+from compute import actions, attaching, glance, listing
 from compute.attach_views import attachable
 from compute.drivers.base import Attaches
 from compute.engines import embedded
@@ -106,7 +106,7 @@ def _over_the_rows(request: StudioRequest, wanted: Filter) -> dict[str, Any]:
     cores = sum(embedded.capacity(host).cpus for host in embedded.hosts())
     fresh = wanted.of(request.workspace).filter(pk__gt=int(since)).count() if since.isdecimal() else 0
     return {
-        "glance": listing.glance(request.workspace, cores_capacity=cores),
+        "glance": glance.glance(request.workspace, cores_capacity=cores),
         "tabs": [(tab, n, _query(QueryDict(), tab=tab)) for tab, n in listing.counts(request.workspace).items()],
         "wanted": wanted,
         "fresh": fresh,

@@ -20,12 +20,10 @@ from django.db.models import (
     DecimalField,
     F,
     Max,
-    Min,
     OuterRef,
     Q,
     QuerySet,
     Subquery,
-    Sum,
     TextField,
     Value,
     When,
@@ -39,6 +37,7 @@ from compute import attaching
 from compute.drivers import kinds_with
 from compute.drivers.base import Attaches, Provisions, Resizes, Starts
 from compute.models import ComputeTarget, Examination, Job, Node
+from compute.prices.price import Price, Prices
 from compute.sizes import VmSize, find
 from compute.states import AllocationState, JobState, NodeState, Priority, ProvisioningState, Toned
 from studio.people.models import Workspace
@@ -235,6 +234,8 @@ class Row:
     running: int = 0  # jobs
     queued: int = 0
     last_end: datetime | None = None  # of its newest run
+    price: Price | None = None  # of an hour of a node; None for a kind without nodes
+    azure_price: Price | None = None  # of the same in Azure
     examination: Examination | None = None  # the newest that has ended
 
     @property
@@ -279,9 +280,13 @@ class Row:
 
     @property
     def cost_now(self) -> Decimal | None:
-        """Return US dollars an hour at list price for the nodes that are up; None for a kind without a price."""
-        price = self.target.price_usd_per_hour
-        return None if price is None else price * self.up
+        """Return the US dollars an hour that the nodes that are up cost; None for a kind without nodes."""
+        return None if self.price is None else self.price.amount * self.up
+
+    @property
+    def azure_cost_now(self) -> Decimal | None:
+        """Return the US dollars an hour that as many nodes cost in Azure; None where that is not known."""
+        return None if self.azure_price is None else self.azure_price.amount * self.up
 
     @property
     def has_nodes(self) -> bool:
@@ -345,7 +350,7 @@ def gpu(size: VmSize) -> str:
 
 
 def rows(targets: list[int]) -> list[Row]:
-    """Return the rows of these targets, in this order, deleted ones too; four queries, however many."""
+    """Return the rows of these targets, in this order, deleted ones too; five queries, however many."""
     newest = Job.objects.filter(target=OuterRef("pk"), ended_at__isnull=False).order_by("-pk").values("ended_at")[:1]
     found = (
         ComputeTarget.objects.filter(pk__in=targets)
@@ -367,6 +372,7 @@ def rows(targets: list[int]) -> list[Row]:
         .annotate(n=Count("pk"))
     ):
         jobs[pk][state] += n
+    prices = {target.workspace_id: Prices(target.workspace) for target in found.values()}
     looks = _newest_looks([pk for pk, target in found.items() if target.kind in kinds_with(Attaches)])
     return [
         Row(
@@ -376,6 +382,8 @@ def rows(targets: list[int]) -> list[Row]:
             running=sum(jobs[pk][s] for s in BUSY),
             queued=sum(jobs[pk][s] for s in QUEUED),
             last_end=found[pk].last_end,  # type: ignore[attr-defined]
+            price=prices[found[pk].workspace_id].of(found[pk]) if found[pk].max_nodes else None,
+            azure_price=prices[found[pk].workspace_id].listed(found[pk]),
         )
         for pk in targets
         if pk in found
@@ -402,51 +410,6 @@ def counts(workspace: Workspace) -> dict[Tab, int]:
     found = ComputeTarget.objects.existing().filter(workspace=workspace).order_by()
     by_kind = dict(found.values_list("kind").annotate(n=Count("pk")))
     return {tab: sum(by_kind.get(kind, 0) for kind in tab.kinds) for tab in Tab}
-
-
-@dataclass(frozen=True)
-class Glance:
-    """The figures over the list."""
-
-    nodes_up: int
-    nodes_busy: int
-    nodes_at_most: int
-    cores_used: int
-    cores_capacity: int
-    queue: int
-    oldest: datetime | None  # since when the longest waiting one waits
-    spend_usd_per_hour: Decimal
-    spend_at_most: Decimal  # with every node of every cluster up
-
-    @property
-    def nodes_free(self) -> int:
-        return self.nodes_up - self.nodes_busy
-
-
-def glance(workspace: Workspace, *, cores_capacity: int) -> Glance:
-    """Return the figures of a workspace now. The cores are the host's: every workspace takes from the same ones."""
-    up = Node.objects.filter(state__in=UP)
-    targets = ComputeTarget.objects.existing().filter(workspace=workspace)
-    ours = up.filter(target__workspace=workspace).aggregate(
-        n=Count("pk"),
-        busy=Count("pk", filter=Q(state=NodeState.RUNNING)),
-        spend=Sum("target__price_usd_per_hour"),
-    )
-    most = targets.aggregate(nodes=Sum("max_nodes"), spend=Sum(F("max_nodes") * F("price_usd_per_hour")))
-    waiting = Job.objects.filter(state=JobState.WAITING, target__workspace=workspace).aggregate(
-        n=Count("pk"), oldest=Min("enqueued_at")
-    )
-    return Glance(
-        nodes_up=ours["n"],
-        nodes_busy=ours["busy"],
-        nodes_at_most=most["nodes"] or 0,
-        cores_used=up.aggregate(n=Sum("virtual_cpus"))["n"] or 0,
-        cores_capacity=cores_capacity,
-        queue=waiting["n"],
-        oldest=waiting["oldest"],
-        spend_usd_per_hour=round(ours["spend"] or Decimal(0), 2),
-        spend_at_most=round(most["spend"] or Decimal(0), 2),
-    )
 
 
 def newest_id(workspace: Workspace) -> int:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from compute import views
+from compute.prices import views as prices
 
 app_name = "compute"
 urlpatterns = [
@@ -12,6 +13,9 @@ urlpatterns = [
     path("azure/", views.azure_sign_in, name="azure"),
     path("azure/test/", views.test_azure_sign_in, name="azure_test"),
     path("create/", views.create_cluster, name="create"),
+    path("prices/", prices.price_list, name="prices"),
+    path("prices/machines/<str:name>/", prices.price_machine, name="price_machine"),
+    path("prices/targets/<str:name>/", prices.price_target, name="price_target"),
     path("targets/<str:name>/", views.target_detail, name="detail"),  # ?tab=overview|connection|nodes|runs|activity
     path("targets/<str:name>/row/", views.target_row, name="row"),
     path("targets/<str:name>/scale/", views.edit_scale, name="scale"),

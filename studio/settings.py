@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "studio.notifications",
     "compute",
     "compute.quotas",
+    "compute.prices",
     "runs",
     "studio.api",
 ]

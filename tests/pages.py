@@ -224,6 +224,8 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("members", of("members")),
         Place("settings", of("settings")),
         Place("azure", of("compute:azure")),
+        Place("prices", of("compute:prices")),
+        Place("prices as reader", of("compute:prices"), "rita"),
         Place("members as reader", of("members"), "rita"),
         Place("wizard as reader", of("compute:create"), "rita"),
         Place("run as reader", of("runs:detail", "digits-svm_1"), "rita"),

@@ -96,9 +96,12 @@ def size_of(count: int | float | None) -> str:
 
 
 @register.filter
-def usd(amount: Decimal | float | None) -> str:
-    """Write an amount of US dollars: "$0.46", with a third decimal below a cent's precision; "—" for None."""
-    if amount is None:
+def usd(amount: Decimal | float | str | None) -> str:
+    """Write an amount of US dollars: "$0.46", with a third decimal below a cent's precision; "—" for None.
+
+    What a template finds no attribute of is an empty string to it.
+    """
+    if amount is None or amount == "":
         return "—"
     value = Decimal(str(amount))
     places = 2 if value == value.quantize(Decimal("0.01")) else 3

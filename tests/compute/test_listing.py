@@ -9,8 +9,12 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from compute import listing
+from compute.engines import embedded
+from compute.glance import glance
 from compute.listing import Filter, Row, Shown, Tab
 from compute.models import ComputeTarget, Node
+from compute.prices.models import GivenPrice
+from compute.prices.price import Prices
 from compute.states import AllocationState, JobState, NodeState, ProvisioningState
 from studio.people.actions import create_workspace
 from studio.people.models import User, Workspace
@@ -66,9 +70,14 @@ def test_idle_nodes_are_said_to_be_released_or_kept(workspace: Workspace) -> Non
 
 
 def test_the_cost_now_counts_nodes_that_are_up_and_no_others(workspace: Workspace) -> None:
-    cluster = make_cluster(workspace)
+    cluster = make_cluster(workspace, host=embedded.this_host())
     for state in NodeState:
         make_node(cluster, state)
+    row = row_of(cluster)
+    assert (row.cost_now, row.azure_price) == (Decimal(0), Prices(workspace).listed(cluster))
+    GivenPrice.objects.create(
+        workspace=workspace, host=cluster.host, unit="node", usd_per_hour=Decimal("0.114"), as_of="2026-01-01"
+    )
     assert row_of(cluster).cost_now == Decimal("0.114") * 4  # not the preempted, not the unusable
 
 
@@ -117,23 +126,26 @@ def test_another_workspaces_targets_are_neither_listed_nor_counted(workspace: Wo
     make_job(cluster, JobState.WAITING)
     assert found(workspace, "") == []
     assert listing.counts(workspace)[Tab.CLUSTERS] == 0
-    glance = listing.glance(workspace, cores_capacity=8)
-    assert (glance.nodes_up, glance.nodes_at_most, glance.queue, glance.spend_usd_per_hour) == (0, 0, 0, Decimal(0))
-    assert glance.cores_used == 2  # the machine is one
+    figures = glance(workspace, cores_capacity=8)
+    assert (figures.nodes_up, figures.nodes_at_most, figures.queue, figures.spend_usd_per_hour) == (0, 0, 0, Decimal(0))
+    assert figures.cores_used == 2  # the machine is one
 
 
 def test_the_figures_over_the_list_are_what_is_there(workspace: Workspace) -> None:
-    cluster = make_cluster(workspace, max_nodes=6)
+    cluster = make_cluster(workspace, max_nodes=6, host=embedded.this_host())
+    GivenPrice.objects.create(
+        workspace=workspace, host=cluster.host, unit="node", usd_per_hour=Decimal("0.114"), as_of="2026-01-01"
+    )
     make_node(cluster, NodeState.RUNNING)
     make_node(cluster, NodeState.IDLE)
     make_node(cluster, NodeState.PREEMPTED)
     came = timezone.now() - timedelta(minutes=6)
     make_job(cluster, JobState.WAITING, enqueued_at=came)
     make_job(cluster, JobState.PREPARING)
-    glance = listing.glance(workspace, cores_capacity=8)
-    assert (glance.nodes_up, glance.nodes_busy, glance.nodes_free, glance.nodes_at_most) == (2, 1, 1, 6)
-    assert (glance.queue, glance.oldest, glance.cores_used) == (1, came, 4)
-    assert glance.spend_usd_per_hour == Decimal("0.23")  # 2 × 0.114
+    figures = glance(workspace, cores_capacity=8)
+    assert (figures.nodes_up, figures.nodes_busy, figures.nodes_free, figures.nodes_at_most) == (2, 1, 1, 6)
+    assert (figures.queue, figures.oldest, figures.cores_used) == (1, came, 4)
+    assert figures.spend_usd_per_hour == Decimal("0.23")  # 2 × 0.114
 
 
 def test_rows_take_as_many_queries_for_fifty_targets_as_for_one(
@@ -145,7 +157,7 @@ def test_rows_take_as_many_queries_for_fifty_targets_as_for_one(
         make_node(target)
         make_job(target)
     for some in (targets[:1], targets):
-        with django_assert_num_queries(3):  # type: ignore[operator]
+        with django_assert_num_queries(4):  # type: ignore[operator]
             for row in listing.rows(some):
                 assert row.state
                 assert row.reason

@@ -97,7 +97,8 @@ def test_what_is_typed_is_answered_with_parts_alone(ana: User, url: str, as_user
     assert "<html" not in page
     assert "This workspace has a compute target of this name already" in page
     a_month = 2 * 730 * (by_name("Standard_D1_v2").price("Dedicated") or 0)
-    assert f"{usd(a_month)} a month" in page
+    assert f"{usd(a_month)} in Azure" in page
+    assert "$0.00 a month" in page
 
 
 def test_the_proposed_name_can_be_taken_without_scripts(ana: User, url: str, as_user: Callable[[User], Client]) -> None:

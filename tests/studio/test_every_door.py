@@ -157,6 +157,18 @@ DOORS: dict[str, Door] = {
     "compute:list": PAGE,
     "compute:delete_many": Door(POST=Way(COMPUTE, 302, lambda things: {"target": [things.cluster], "confirmed": "1"})),
     "compute:create": Door(GET=Way(MEMBERS, 302), POST=Way(COMPUTE, 302, _cluster)),
+    "compute:prices": Door(
+        GET=Way(),
+        POST=Way(
+            OWNERS,
+            302,
+            {"vm_size": "Standard_D1", "priority": "Dedicated", "usd": "1", "region": "x", "as_of": "2026-01-01"},
+        ),
+    ),
+    "compute:price_machine": Door(
+        fixed={"name": settings.HOST_NAME}, POST=Way(OWNERS, 302, {"usd": "1", "unit": "core"})
+    ),
+    "compute:price_target": Door(ATTACHED, POST=Way(COMPUTE, 302, {"usd": "1"})),
     "compute:detail": Door(TARGET, GET=Way()),
     "compute:row": Door(TARGET, GET=Way()),
     "compute:scale": Door(
