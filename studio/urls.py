@@ -5,6 +5,7 @@ from django.urls import include, path
 from studio import settings_page, shell
 from studio.api.gate import gate
 from studio.people import activity_views as activity
+from studio.people import token_views as tokens
 from studio.people import views as people
 
 handler400 = "studio.bodies.bad_request"
@@ -28,6 +29,10 @@ urlpatterns = [
     path("w/<str:workspace>/members/", people.members, name="members"),
     path("w/<str:workspace>/members/add/", people.add_member, name="add_member"),
     path("w/<str:workspace>/members/invitations/<int:pk>/", people.edit_invitation, name="edit_invitation"),
+    path("w/<str:workspace>/members/teams/", people.make_team, name="make_team"),
+    path("w/<str:workspace>/members/teams/<int:pk>/", people.edit_team, name="edit_team"),
+    path("w/<str:workspace>/tokens/", tokens.tokens, name="tokens"),  # ?of=all
+    path("w/<str:workspace>/tokens/<int:pk>/revoke/", tokens.revoke_token, name="revoke_token"),
     path("w/<str:workspace>/members/<int:pk>/", people.edit_member, name="edit_member"),
     path("w/<str:workspace>/compute/", include("compute.urls")),
     path("w/<str:workspace>/", include("runs.urls")),

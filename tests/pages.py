@@ -15,9 +15,18 @@ from compute.states import AllocationState, EndReason, JobState, NodeState, Prov
 from runs import snapshots
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
-from studio.people.actions import create_workspace, invite, note, set_role
+from studio.people.actions import (
+    create_workspace,
+    invite,
+    issue_token,
+    make_team,
+    note,
+    revoke_token,
+    set_role,
+    set_team,
+)
 from studio.people.models import SignInLink, User, Workspace
-from studio.people.permissions import Role
+from studio.people.permissions import Right, Role
 from tests.compute.clusters import make_cluster, make_job, make_node
 from tests.compute.tiny import OTHER_KEY, looked_at, make_attached
 
@@ -46,6 +55,10 @@ def furnish(ana: User) -> Workspace:
     set_role(workspace, ben, Role.DATA_SCIENTIST, by=ana)
     set_role(workspace, User.objects.create_user("rita", "rita@example.org", "correct horse"), Role.READER, by=ana)
     invite(workspace, "dora@example.org", Role.CONTRIBUTOR, by=ana)
+    set_team(workspace, ben, make_team(workspace, "Detection", by=ana), by=ana)
+    issue_token(workspace, ben, "nightly sweep", {Right.SUBMIT_RUN}, days=30)
+    issue_token(workspace, ana, "monitor", set(), days=7)
+    revoke_token(issue_token(workspace, ana, "an old one", set(), days=7)[0], by=ana)
     local = ensure_local(workspace)
     cluster = make_cluster(
         workspace,
@@ -221,6 +234,9 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("activity filtered", f"{of('activity')}?q=nothing-like-it"),
         Place("activity of one", f"{of('activity')}?object=workspace:{workspace.pk}"),
         Place("activity as reader", of("activity"), "rita"),
+        Place("tokens", of("tokens")),
+        Place("tokens of all", f"{of('tokens')}?of=all"),
+        Place("tokens as reader", of("tokens"), "rita"),
         Place("members", of("members")),
         Place("settings", of("settings")),
         Place("azure", of("compute:azure")),

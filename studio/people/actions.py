@@ -69,6 +69,65 @@ def team_of(workspace: Workspace, user: User | None) -> Team | None:
 
 
 @transaction.atomic
+def make_team(workspace: Workspace, name: str, *, by: User) -> Team:
+    """Make a team of nobody yet. Raises NotAllowedNow when there is one of that name."""
+    _lock(workspace)
+    _keep_names_apart(workspace, name)
+    team = Team.objects.create(workspace=workspace, name=name)
+    note(workspace, by, "team.make", team, kind="team", name=name)
+    nudge(workspace.group, "members:moved")
+    return team
+
+
+@transaction.atomic
+def rename_team(team: Team, name: str, *, by: User) -> None:
+    """Give a team another name. Raises NotAllowedNow when another has it."""
+    _lock(team.workspace)
+    _keep_names_apart(team.workspace, name, but=team)
+    before, team.name = team.name, name
+    if before == name:
+        return
+    team.save(update_fields=["name"])
+    note(team.workspace, by, "team.rename", team, kind="team", name=name, detail={"before": before, "after": name})
+    nudge(team.workspace.group, "members:moved")
+
+
+@transaction.atomic
+def delete_team(team: Team, *, by: User) -> None:
+    """Delete a team. Its members stay in the workspace; limits and budgets of the team go with it."""
+    _lock(team.workspace)
+    members = sorted(team.memberships.values_list("user__username", flat=True))
+    note(team.workspace, by, "team.delete", team, kind="team", name=team.name, detail={"members": members})
+    team.delete()
+    nudge(team.workspace.group, "members:moved")
+
+
+@transaction.atomic
+def set_team(workspace: Workspace, user: User, team: Team | None, *, by: User) -> None:
+    """Put a member into a team and out of the one they were in. Raises NotAllowedNow for who is no member any more."""
+    _lock(workspace)
+    if team is not None and not Team.objects.filter(pk=team.pk, workspace=workspace).exists():
+        raise NotAllowedNow(_("The team %(team)s is not there any more.") % {"team": team.name})
+    membership = workspace.memberships.filter(user=user).select_related("team").first()
+    if membership is None:
+        raise NotAllowedNow(_("%(user)s is no longer a member.") % {"user": user.username})
+    before = membership.team
+    if before == team:
+        return
+    membership.team = team
+    membership.save(update_fields=["team"])
+    names = {"before": before.name if before else None, "after": team.name if team else None}
+    note(workspace, by, "member.team", user, kind="member", name=user.username, detail=names)
+    nudge(workspace.group, "members:moved", user=user.pk)
+
+
+def _keep_names_apart(workspace: Workspace, name: str, *, but: Team | None = None) -> None:
+    same = workspace.teams.filter(name__iexact=name)
+    if (same.exclude(pk=but.pk) if but else same).exists():
+        raise NotAllowedNow(_("There is a team “%(name)s” already.") % {"name": name}, _("Choose another name."))
+
+
+@transaction.atomic
 def create_workspace(name: str, owner: User) -> Workspace:
     """Create a workspace with its first Owner."""
     workspace = Workspace.objects.create(name=name)

@@ -11,10 +11,11 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db.models import Q
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
-from studio.people.models import Invitation, User, Workspace
-from studio.people.permissions import Role
+from studio.people.models import Invitation, Team, User, Workspace
+from studio.people.permissions import GRANTABLE, TABLE, Right, Role
+from studio.people.words import rights_in_words
 
 
 class ProfileForm(forms.ModelForm[User]):
@@ -79,6 +80,63 @@ class MemberForm(forms.Form):
                 _("Nobody here is called “%(who)s” yet."), code="unknown", params={"who": cleaned["who"]}
             )
         return cleaned
+
+
+class TeamForm(forms.Form):
+    """What a team is called."""
+
+    name = forms.CharField(label=gettext_lazy("Name of the team"), max_length=50)
+
+    def __init__(self, workspace: Workspace, *args: Any, but: Team | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.workspace, self.but = workspace, but
+
+    def clean_name(self) -> str:
+        name = " ".join(str(self.cleaned_data["name"]).split())
+        same = self.workspace.teams.filter(name__iexact=name)
+        if (same.exclude(pk=self.but.pk) if self.but else same).exists():
+            raise ValidationError(_("There is a team “%(name)s” already.") % {"name": name})
+        return name
+
+
+class TokenForm(forms.Form):
+    """What an API token is called, what it lets do of what its person may, and for how long."""
+
+    READ, SUBMIT, CHOSEN = "read", "submit", "chosen"
+    PRESETS = {
+        READ: (gettext_lazy("Read only"), frozenset({Right.VIEW})),
+        SUBMIT: (
+            gettext_lazy("Read, submit and cancel runs"),
+            frozenset({Right.VIEW, Right.SUBMIT_RUN, Right.CANCEL_RUN}),
+        ),
+    }
+    DAYS = (7, 30, 90, 365)
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=100,
+        help_text=gettext_lazy("What it is for, so that you know it again: “nightly sweep on the build server”."),
+    )
+    preset = forms.ChoiceField(label=gettext_lazy("Rights"))
+    rights = forms.MultipleChoiceField(label=gettext_lazy("Which rights"), required=False)
+    days = forms.TypedChoiceField(label=gettext_lazy("Works for"), coerce=int, initial=30)
+
+    def __init__(self, role: Role, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.may = TABLE[role] & GRANTABLE
+        words = rights_in_words()
+        fields: Any = self.fields
+        fields["rights"].choices = [(right.value, words[right]) for right in Right if right in self.may]
+        presets = [(key, label) for key, (label, rights) in self.PRESETS.items() if rights <= self.may]
+        fields["preset"].choices = [*presets, (self.CHOSEN, _("Chosen one by one"))]
+        fields["preset"].initial = self.READ
+        fields["days"].choices = [(n, ngettext("%(n)d day", "%(n)d days", n) % {"n": n}) for n in self.DAYS]
+
+    def chosen(self) -> set[Right]:
+        """Return the rights that were asked for."""
+        if self.cleaned_data["preset"] == self.CHOSEN:
+            return {Right(value) for value in self.cleaned_data["rights"]}
+        return set(self.PRESETS[self.cleaned_data["preset"]][1])
 
 
 class NewAccountForm(forms.ModelForm[User]):

@@ -19,8 +19,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from studio.errors import NotThere
 from studio.http import StudioRequest
 from studio.people import actions
-from studio.people.forms import MemberForm, NewAccountForm, ProfileForm
-from studio.people.models import Invitation, Membership, SignInLink, User
+from studio.people.forms import MemberForm, NewAccountForm, ProfileForm, TeamForm
+from studio.people.models import Invitation, Membership, SignInLink, Team, User
 from studio.people.permissions import TABLE, Right, Role, may, require
 from studio.people.throttle import throttle
 from studio.people.words import rights_in_words
@@ -141,12 +141,14 @@ def members(request: StudioRequest) -> HttpResponse:
 
 
 def _members(request: StudioRequest, form: MemberForm, status: int = 200, **more: Any) -> HttpResponse:
-    people = request.workspace.memberships.select_related("user").order_by("user__username")
+    people = list(request.workspace.memberships.select_related("user").order_by("user__username"))
     rights = [(words, [right in TABLE[role] for role in Role]) for right, words in rights_in_words().items()]
     facts = {
         "nav": "members",
         "form": form,
         "people": people,
+        "teams": [(team, [m for m in people if m.team_id == team.pk]) for team in request.workspace.teams.all()],
+        "team_form": TeamForm(request.workspace),
         "invitations": request.workspace.invitations.pending().select_related("made_by"),
         "roles": Role.choices,
         "role_labels": [role.label for role in Role],
@@ -197,7 +199,7 @@ def edit_invitation(request: StudioRequest, pk: int) -> HttpResponse:
 @never_cache
 @require_POST
 def edit_member(request: StudioRequest, pk: int) -> HttpResponse:
-    """Give a member another role, or take them out (`action=remove`)."""
+    """Give a member another role or team, or take them out (`action=remove`)."""
     require(request.user, Right.ASSIGN_ROLES, request.workspace)
     member = Membership.objects.filter(workspace=request.workspace, pk=pk).select_related("user").first()
     if member is None:
@@ -208,8 +210,60 @@ def edit_member(request: StudioRequest, pk: int) -> HttpResponse:
         messages.success(request, _("%(user)s is no longer a member.") % {"user": person.username})
         if person == request.user:
             return redirect("start")
+    elif "team" in request.POST:
+        team = _team(request, request.POST["team"]) if request.POST["team"] else None
+        actions.set_team(request.workspace, person, team, by=request.user)
+        facts = {"user": person.username, "team": team.name if team else ""}
+        messages.success(
+            request, (_("%(user)s works in %(team)s now.") if team else _("%(user)s works in no team now.")) % facts
+        )
     elif request.POST.get("role") in Role.values:
         role = Role(request.POST["role"])
         actions.set_role(request.workspace, person, role, by=request.user)
         messages.success(request, _("%(user)s is %(role)s now.") % {"user": person.username, "role": role.label})
     return redirect("members", workspace=request.workspace.name)
+
+
+@never_cache
+@require_POST
+def make_team(request: StudioRequest) -> HttpResponse:
+    """Make a team."""
+    require(request.user, Right.ASSIGN_ROLES, request.workspace)
+    form = TeamForm(request.workspace, request.POST)
+    if not form.is_valid():
+        return _members(request, MemberForm(request.workspace), status=422, team_form=form)
+    team = actions.make_team(request.workspace, form.cleaned_data["name"], by=request.user)
+    messages.success(request, _("The team %(team)s is made. Put people into it below.") % {"team": team.name})
+    return _to_teams(request)
+
+
+@never_cache
+@require_POST
+def edit_team(request: StudioRequest, pk: int) -> HttpResponse:
+    """Rename a team, or delete it (`action=delete`)."""
+    require(request.user, Right.ASSIGN_ROLES, request.workspace)
+    team = _team(request, str(pk))
+    if request.POST.get("action") == "delete":
+        actions.delete_team(team, by=request.user)
+        messages.success(request, _("The team %(team)s is deleted; its members stay.") % {"team": team.name})
+        return _to_teams(request)
+    form = TeamForm(request.workspace, request.POST, but=team)
+    if not form.is_valid():
+        facts = {"renamed": team.pk, "rename_form": form}
+        return _members(request, MemberForm(request.workspace), status=422, **facts)
+    actions.rename_team(team, form.cleaned_data["name"], by=request.user)
+    messages.success(request, _("The team is called %(team)s now.") % {"team": team.name})
+    return _to_teams(request)
+
+
+def _team(request: StudioRequest, pk: str) -> Team:
+    found = (
+        request.workspace.teams.filter(pk=int(pk)).first() if pk.isascii() and pk.isdecimal() and len(pk) < 19 else None
+    )
+    if found is None:
+        raise NotThere
+    return found
+
+
+def _to_teams(request: StudioRequest) -> HttpResponse:
+    return redirect(reverse("members", args=[request.workspace.name]) + "#teams")

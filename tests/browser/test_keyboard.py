@@ -40,6 +40,9 @@ def studio(page: Page, ana: User, sign_in: Callable[[Page, User], None]) -> Page
         "runs/",
         "runs/digits-svm_1/",
         "submit/",
+        "activity/",
+        "tokens/",
+        "members/",
     ],
 )
 def test_every_stop_of_a_page_is_seen_and_the_way_ends(studio: Page, path: str) -> None:

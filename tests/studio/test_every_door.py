@@ -152,6 +152,10 @@ DOORS: dict[str, Door] = {
     "set_allowances": Door(POST=Way(OWNERS, 302, {"allow": "other-linux"})),
     "add_member": Door(POST=Way(OWNERS, 302, {"who": "cleo", "role": "Reader"})),
     "edit_member": Door({"pk": "member"}, POST=Way(OWNERS, 302, {"role": "Owner"})),
+    "make_team": Door(POST=Way(OWNERS, 302, {"name": "Detection"})),
+    "edit_team": Door({"pk": "team"}, POST=Way(OWNERS, 302, {"name": "Detection"})),
+    "tokens": Door(GET=Way(), POST=Way(MEMBERS, 200, {"name": "nightly", "preset": "read", "days": "30"})),
+    "revoke_token": Door({"pk": "api_token"}, POST=Way(MEMBERS, 404, others={"Owner": 302})),  # somebody else's
     "edit_invitation": Door({"pk": "invitation"}, POST=Way(OWNERS, 302, {"action": "revoke"})),
     # ----- Compute -----
     "compute:list": PAGE,

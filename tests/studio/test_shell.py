@@ -259,7 +259,7 @@ def test_the_frame_counts_in_one_query(as_user, ana, workspace, make_run):
     with CaptureQueriesContext(connection) as queries:
         page = client.get("/w/vision-team/members/").text
     assert "1 active run" in page
-    assert len(queries) <= 8
+    assert len(queries) <= 9
 
 
 def test_healthz_needs_no_sign_in(db):

@@ -13,7 +13,7 @@ from compute.states import JobState, NodeState
 from runs import snapshots, uploads
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
-from studio.people.actions import create_workspace, invite, set_role
+from studio.people.actions import create_workspace, invite, issue_token, make_team, set_role
 from studio.people.models import Membership, User, Workspace
 from studio.people.permissions import Role
 from tests.compute.clusters import make_cluster, make_node
@@ -33,6 +33,8 @@ class Things:
         self.member = Membership.objects.get(workspace=self.space, user=guest).pk
         invitation, self.invitation_token = invite(self.space, f"new-in-{name}", Role.READER, by=owner)
         self.invitation = invitation.pk
+        self.team = make_team(self.space, "Vision", by=owner).pk
+        self.api_token = issue_token(self.space, owner, "nightly", set(), days=30)[0].pk
         ensure_local(self.space)
         cluster = make_cluster(self.space, f"cluster-{name}"[:16].rstrip("-"))
         self.cluster = cluster.name
