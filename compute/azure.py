@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
-from compute import addresses
 from compute.models import AzureSignIn
+from studio import addresses
 from studio.errors import CredentialsRejected, NotAllowedNow, StudioError, TargetUnreachable
 from studio.people.models import Allowance, Workspace
 

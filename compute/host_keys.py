@@ -6,11 +6,15 @@ from typing import Any
 from celery import current_app
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from compute.models import ComputeTarget
 from studio.errors import NotAllowedNow
+from studio.notifications.actions import announce, members_with
+from studio.notifications.events import About, Event
 from studio.people.actions import note
 from studio.people.models import User
+from studio.people.permissions import Right
 
 logger = logging.getLogger(__name__)
 PINNED, CHANGED = "host_key", "changed_host_key"  # of `ComputeTarget.config`
@@ -27,6 +31,7 @@ def block(target: ComputeTarget, key: dict[str, Any]) -> None:
     _store(found, target, found.config | {CHANGED: key})
     facts = {"before": {"sha256": known.get("sha256")}, "after": {"sha256": key["sha256"]}}
     note(target.workspace, None, "target.hostkey.changed", target, kind="target", name=target.name, detail=facts)
+    _announce(found)
     logger.warning("The host key of target %s changed; it is blocked.", target.pk)
 
 
@@ -52,6 +57,19 @@ def another_than_shown() -> NotAllowedNow:
     return NotAllowedNow(
         _("The host key is another one than was shown."), _("Compare the fingerprint that stands there now.")
     )
+
+
+def _announce(target: ComputeTarget) -> None:
+    """Tell whoever attached it, and who may decide, that it is blocked."""
+    about = About(
+        gettext_noop("Target %(name)s is blocked") % {"name": target.name},
+        target.why_held,
+        gettext_noop("Compare the fingerprints with the machine's own, and accept the new key only if it is that."),
+        path=f"/w/{target.workspace.name}/compute/targets/{target.name}/",
+        data={"target": target.name},
+    )
+    people = members_with(target.workspace, Right.EDIT_SAFETY)
+    announce(target.workspace, Event.TARGET_BLOCKED, about=about, to=[*people, *filter(None, [target.created_by])])
 
 
 def _locked(target: ComputeTarget) -> ComputeTarget:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.translation import gettext as _
 
-from compute import addresses
+from studio import addresses
 from studio.errors import CredentialsRejected, HostKeyChanged, StudioError, TargetUnreachable
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from compute.actions import cannot_ever_run, check_quota
 from compute.drivers.base import Attaches
 from compute.models import ComputeTarget, Job
 from compute.states import EndReason, JobState
-from runs import snapshots
+from runs import announcing, snapshots
 from runs.configuration import RunConfiguration
 from runs.models import Attempt, Experiment, Run, Snapshot, valid_experiment_name
 from runs.names import new_name
@@ -126,6 +126,7 @@ def cancel_run(run: Run, *, by: User) -> None:
         last = run.attempts.select_related("job__target__workspace").last()
         if last is None or last.job.state == JobState.ENDED:
             run.move(RunStatus.CANCELED, reason=reason)
+            announcing.moved(run, RunStatus.CANCEL_REQUESTED)
         elif last.job.state in {JobState.PREPARING, JobState.WAITING}:
             jobs.end_unstarted(last.job, EndReason.CANCELED, reason)
         else:
@@ -300,8 +301,11 @@ def _go(run: Run, to: RunStatus, reason: str = "", *, hint: str = "", **changes:
         return False
     if to not in MOVES[run.state]:
         return False
+    before = run.state
     try:
-        run.move(to, reason=reason, hint=hint, **changes)
+        with transaction.atomic():
+            run.move(to, reason=reason, hint=hint, **changes)
+            announcing.moved(run, before)
     except NotAllowedNow:
         return False  # another process moved it first; the next look takes it from there
     logger.info("Run %s is %s. %s", run.run_id, to.value, reason)

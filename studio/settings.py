@@ -170,6 +170,9 @@ CELERY = {
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},
         "ledger": {"task": "compute.quotas.tasks.check_ledger", "schedule": 3600.0, "options": {"expires": 3600}},
         "evict": {"task": "compute.tasks.evict_environments", "schedule": 3600.0},
+        "deliver": {"task": "studio.notifications.tasks.deliver", "schedule": 5.0, "options": {"expires": 5}},
+        "prune-notices": {"task": "studio.notifications.tasks.prune", "schedule": 3600.0},
+        "tell-of-tokens": {"task": "studio.notifications.tasks.tell_of_tokens", "schedule": 3600.0},
         "examinations": {"task": "compute.examining.sweep", "schedule": 30.0, "options": {"expires": 30}},
     },
     "beat_schedule_filename": str(DATA_DIR / "beat"),
@@ -206,7 +209,15 @@ ACCOUNT_RATE_LIMITS = {
     "manage_email": "10/m/user",
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("STUDIO_PROXIES", 0)  # in front; the client's address is what the first one says
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+# E-mail: by the server that EMAIL_HOST names; without one none is sent
+EMAIL_HOST = env.str("EMAIL_HOST", "")
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_USER", ""), env.str("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = env.bool("EMAIL_USE_TLS", False), env.bool("EMAIL_USE_SSL", False)  # STARTTLS, or TLS
+EMAIL_PORT = env.int("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_TIMEOUT = 15  # seconds
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+DEFAULT_FROM_EMAIL = env.str("STUDIO_MAIL_FROM", f"Compute Studio <studio@{_address.hostname or 'localhost'}>")
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 

@@ -34,6 +34,10 @@ RISKS = {
         "Whoever may attach could then reach services of the studio's own machine, and a cloud's metadata service "
         "with its credentials."
     ),
+    Allowance.INTERNAL_WEBHOOKS: gettext_lazy(
+        "Whoever sets up webhooks could then send to services that trust the network they stand in. Those of the "
+        "studio's own machine need its addresses allowed, too."
+    ),
 }
 TICK_IS_OLD_AFTER = 40.0  # seconds; the clock is heard every 10
 
@@ -74,7 +78,7 @@ def set_allowances(request: StudioRequest) -> HttpResponse:
     require(request.user, Right.EDIT_SAFETY, request.workspace)
     wanted = {Allowance(value) for value in request.POST.getlist("allow") if value in Allowance.values}
     people.allow(request.workspace, wanted, by=request.user)
-    messages.success(request, _("What may be attached was changed."))
+    messages.success(request, _("What may be attached and told was changed."))
     return redirect("settings", workspace=request.workspace.name)
 
 

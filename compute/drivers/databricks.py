@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from compute import addresses, azure, launch
+from compute import azure, launch
 from compute.drivers.base import (
     Attaches,
     Check,
@@ -32,6 +32,7 @@ from compute.models import Job
 from compute.remote import safe_path
 from compute.requirements import requirements_of
 from compute.states import EndReason, ProvisioningState
+from studio import addresses
 from studio.errors import CannotEverRun, CredentialsRejected, StudioError, TargetUnreachable
 from studio.people.models import Allowance
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from compute import addresses, remote, ssh
+from compute import remote, ssh
 from compute.drivers.base import Check, CheckState
+from studio import addresses
 from studio.errors import CredentialsRejected, HostKeyChanged, NotAllowedNow, StudioError, TargetUnreachable
 from studio.people.models import Allowance
 

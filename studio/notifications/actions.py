@@ -2,16 +2,25 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from celery import current_app
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
-from studio.notifications import mail
-from studio.notifications.events import About, Event
-from studio.notifications.models import GIVEN_UP_AFTER, Delivery, MailChoice, Notice, Webhook
+from studio.errors import NotAllowedNow
+from studio.notifications import mail, outbox, posting
+from studio.notifications.events import TEST, About, Event
+from studio.notifications.models import GIVEN_UP_AFTER, Delivery, DeliveryState, MailChoice, Notice, Webhook
+from studio.people.actions import note
 from studio.people.models import User, Workspace
+from studio.people.permissions import Right, roles_with
 
+DELIVER = "studio.notifications.tasks.deliver"
+MOST_WEBHOOKS = 20  # of a workspace
+FORMER_SIGNS = timedelta(days=1)  # after a new secret was made
 MAIL_WAITS = timedelta(minutes=1)  # so that what ends together comes in one mail
 
 
@@ -48,7 +57,7 @@ def announce(workspace: Workspace, event: Event, *, about: About, to: Iterable[U
         webhook.workspace = workspace
         webhook.moved()
     if webhooks:
-        transaction.on_commit(lambda: current_app.send_task("studio.notifications.tasks.deliver"))
+        transaction.on_commit(lambda: current_app.send_task(DELIVER))
 
 
 def who_want(workspace: Workspace, event: Event, about: About, to: Iterable[User]) -> list[User]:
@@ -57,10 +66,121 @@ def who_want(workspace: Workspace, event: Event, about: About, to: Iterable[User
     if not ids or not mail.is_set_up():
         return []
     found = User.objects.filter(pk__in=ids, is_active=True, memberships__workspace=workspace).exclude(email="")
-    return [one for one in found.select_related("mail_choice") if choice_of(one).wants(event, about)]
+    return [one for one in found.select_related("mail_choice") if MailChoice.of(one).wants(event, about.data)]
 
 
-def choice_of(person: User) -> MailChoice:
-    """Return what a person wants to be told by e-mail."""
-    known: MailChoice | None = getattr(person, "mail_choice", None)
-    return known or MailChoice.default_of(person)
+def members_with(workspace: Workspace, right: Right) -> list[User]:
+    """Return the members whose role carries `right`: whom to tell of what waits for one of them."""
+    found = User.objects.filter(memberships__workspace=workspace, memberships__role__in=roles_with(right))
+    return list(found.order_by("pk"))
+
+
+def choose_mail(person: User, events: Iterable[Event], least_minutes: int) -> None:
+    """Store what a person wants to be told by e-mail."""
+    facts = {"events": sorted(set(events)), "least_minutes": least_minutes}
+    MailChoice.objects.update_or_create(user=person, defaults=facts)
+
+
+@transaction.atomic
+def add_webhook(webhook: Webhook, address: str, *, by: User) -> str:
+    """Store a new webhook and return its signing secret, which is not shown again. Raises StudioError."""
+    Workspace.objects.select_for_update().get(pk=webhook.workspace_id)
+    if webhook.workspace.webhooks.count() >= MOST_WEBHOOKS:
+        raise NotAllowedNow(
+            _("A workspace has %(n)d webhooks at most.") % {"n": MOST_WEBHOOKS}, _("Delete one that is not used.")
+        )
+    webhook.created_by = by
+    webhook.save()
+    secret = posting.new_signing_secret()
+    webhook.keep("signing", secret)
+    _set_address(webhook, address)
+    webhook.save()
+    _note(webhook, by, "webhook.add", {"after": _facts(webhook)})
+    return secret
+
+
+@transaction.atomic
+def change_webhook(webhook: Webhook, address: str, *, by: User) -> None:
+    """Store what was changed of a webhook; an empty address keeps the one there is. Raises StudioError."""
+    before = _facts(Webhook.objects.select_for_update().get(pk=webhook.pk))
+    if address:
+        _set_address(webhook, address)
+        webhook.failures, webhook.resting_until, webhook.problem = 0, None, ""
+    if not webhook.is_on:
+        outbox.drop(webhook)
+    mine = ("name", "format", "language", "events", "experiment", "is_on", "sealed", "host", "ending")
+    webhook.save(update_fields=[*mine, "failures", "resting_until", "problem"])
+    _note(webhook, by, "webhook.change", {"before": before, "after": _facts(webhook) | {"new_address": bool(address)}})
+
+
+@transaction.atomic
+def renew_secret(webhook: Webhook, *, by: User) -> str:
+    """Make a new signing secret and return it; for a day the former one signs, too."""
+    webhook = Webhook.objects.select_for_update().get(pk=webhook.pk)
+    webhook.keep("former", webhook.secret("signing"))
+    secret = posting.new_signing_secret()
+    webhook.keep("signing", secret)
+    webhook.former_until = timezone.now() + FORMER_SIGNS
+    webhook.save(update_fields=["sealed", "former_until"])
+    _note(webhook, by, "webhook.secret", {})
+    return secret
+
+
+@transaction.atomic
+def delete_webhook(webhook: Webhook, *, by: User) -> None:
+    """Delete a webhook with its log; nothing more is sent."""
+    _note(webhook, by, "webhook.delete", {"before": _facts(webhook)})
+    webhook.delete()
+
+
+def try_webhook(webhook: Webhook, *, by: User) -> Delivery:
+    """Send a test now and return what it came to. It is not tried again."""
+    notice = Notice.objects.create(
+        workspace=webhook.workspace,
+        event=TEST,
+        title=gettext_noop("A test of %(name)s") % {"name": webhook.name},
+        text=gettext_noop("%(user)s sent it, to see whether it arrives.") % {"user": by.username},
+        path=f"/w/{webhook.workspace.name}/",
+    )
+    now = timezone.now()
+    delivery = Delivery.objects.create(notice=notice, webhook=webhook, next_at=None, give_up_at=now)
+    outbox.attempt(delivery, webhook)
+    with transaction.atomic():
+        webhook.moved()
+    return delivery
+
+
+@transaction.atomic
+def deliver_again(delivery: Delivery, *, by: User) -> None:
+    """Send once more what was sent or given up, under the same id. Raises NotAllowedNow while it waits anyway."""
+    webhook = delivery.webhook
+    if webhook is None or not webhook.is_on:
+        raise NotAllowedNow(_("This webhook is turned off."), _("Turn it on first."))
+    now = timezone.now()
+    ended = Delivery.objects.filter(pk=delivery.pk).exclude(state=DeliveryState.WAITING)
+    fresh = {"state": DeliveryState.WAITING, "attempts": 0, "next_at": now, "give_up_at": now + GIVEN_UP_AFTER}
+    if not ended.update(**fresh):
+        raise NotAllowedNow(_("It waits to be sent already."))
+    Webhook.objects.filter(pk=webhook.pk).update(resting_until=None)
+    _note(webhook, by, "webhook.again", {"message": delivery.message_id})
+    webhook.moved()
+    transaction.on_commit(lambda: current_app.send_task(DELIVER))
+
+
+def _set_address(webhook: Webhook, address: str) -> None:
+    """Seal an address and keep what is shown of it. Raises StudioError for one that must not be reached."""
+    url = posting.parse(address)
+    posting.places_of(webhook.workspace, url)
+    webhook.keep("address", url.url)
+    webhook.host = (url.netloc or "")[:255]
+    webhook.ending = url.url[-4:]
+
+
+def _note(webhook: Webhook, by: User, verb: str, detail: dict[str, Any]) -> None:
+    note(webhook.workspace, by, verb, webhook, kind="webhook", name=webhook.name, detail=detail)
+    webhook.moved()
+
+
+def _facts(webhook: Webhook) -> dict[str, Any]:
+    names = ("name", "format", "language", "events", "experiment", "is_on", "host")
+    return {name: getattr(webhook, name) for name in names}

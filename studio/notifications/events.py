@@ -23,6 +23,7 @@ class Event(TextChoices):
 
 
 RUN_ENDS = frozenset({Event.RUN_COMPLETED, Event.RUN_FAILED, Event.RUN_CANCELED})
+TEST = "test"  # the type of what the button Test sends
 OF_RUNS = RUN_ENDS | {Event.RUN_PREEMPTED}
 
 

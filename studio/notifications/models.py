@@ -50,7 +50,8 @@ class Webhook(models.Model):
     events = models.JSONField(default=list)  # of Event
     experiment = models.CharField(max_length=200, blank=True)  # of runs, only this one's; empty: of all
     is_on = models.BooleanField(default=True)
-    sealed = models.JSONField(default=dict)  # {"address", "signing"}: sealed text; never shown
+    sealed = models.JSONField(default=dict)  # {"address", "signing", "former"}: sealed text; never shown
+    former_until = models.DateTimeField(null=True)  # the signing secret before this one signs, too, until then
     host = models.CharField(max_length=255)  # what is shown of the address: its host, and
     ending = models.CharField(max_length=4)  # its last letters
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -74,6 +75,16 @@ class Webhook(models.Model):
     def secret(self, name: str) -> str:
         """Return "address" or "signing" in clear text. Raises CannotUnseal."""
         return unseal(self.sealed[name], where=self.place_of(name))
+
+    @property
+    def former_signing(self) -> list[str]:
+        """Return under which name the signing secret before this one is kept, while it signs, too."""
+        goes_on = self.former_until is not None and self.former_until > timezone.now()
+        return ["former"] if goes_on and "former" in self.sealed else []
+
+    @property
+    def is_resting(self) -> bool:
+        return self.resting_until is not None and self.resting_until > timezone.now()
 
     def keep(self, name: str, value: str) -> None:
         """Seal a secret; the row has its id already and is saved afterwards. Raises NoSealKey."""
@@ -102,12 +113,14 @@ class MailChoice(models.Model):
         return f"what {self.user} is mailed"
 
     @classmethod
-    def default_of(cls, user: User) -> "MailChoice":
-        return cls(user=user, events=[event.value for event in BY_MAIL])
+    def of(cls, user: User) -> "MailChoice":
+        """Return what a person chose, or what holds as long as they have not."""
+        known: MailChoice | None = getattr(user, "mail_choice", None)
+        return known or cls(user=user, events=[event.value for event in BY_MAIL])
 
-    def wants(self, event: Event, about: "About") -> bool:
+    def wants(self, event: str, data: dict[str, Any]) -> bool:
         """Say whether the person is told of this."""
-        seconds: Any = about.data.get("seconds")
+        seconds = data.get("seconds")
         too_short = event in OF_RUNS and seconds is not None and seconds < 60 * self.least_minutes
         return event in self.events and not too_short
 

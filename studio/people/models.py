@@ -60,10 +60,11 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
 
 
 class Allowance(models.TextChoices):
-    """What is refused when something is attached, unless an Owner of the workspace allows it."""
+    """What is refused when something is attached or told, unless an Owner of the workspace allows it."""
 
     OTHER_LINUX = "other-linux", _("Machines that do not run Ubuntu")
     THIS_MACHINE = "this-machine", _("Addresses of the studio's own machine, and link-local ones")
+    INTERNAL_WEBHOOKS = "internal-webhooks", _("Webhooks to addresses of internal networks")
 
 
 class Workspace(models.Model):

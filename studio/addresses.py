@@ -14,6 +14,7 @@ from studio.errors import NotAllowedNow, TargetUnreachable
 
 # Where clouds answer a machine's own questions about itself, its credentials among them.
 METADATA = {ipaddress.ip_address(one) for one in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")}
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Place:
     port: int
 
 
-def places_of(host: str, port: int, *, inside: bool = False) -> list[Place]:
-    """Return where `host` can be reached. `inside`: also this machine and link-local addresses, as an Owner allowed.
+def places_of(host: str, port: int, *, inside: bool = False, internal: bool = True) -> list[Place]:
+    """Return where `host` can be reached. `inside`: also this machine and link-local addresses, as an Owner allowed;
+    without `internal` nothing but the public internet.
 
     Raises TargetUnreachable when the name does not resolve, NotAllowedNow when it leads where it must not.
     """
@@ -40,10 +42,15 @@ def places_of(host: str, port: int, *, inside: bool = False) -> list[Place]:
         ) from exc
     places = [Place(family, str(where[0]), port) for family, _type, _proto, _name, where in found]
     for place in places:
+        facts = {"host": host[:255], "address": place.address}
         if not inside and is_inside(place.address):
             raise NotAllowedNow(
-                _("%(host)s is an address of the studio's own machine, or a link-local one: %(address)s.")
-                % {"host": host[:255], "address": place.address},
+                _("%(host)s is an address of the studio's own machine, or a link-local one: %(address)s.") % facts,
+                _("An Owner of the workspace can allow such addresses, under Studio."),
+            )
+        if not internal and is_internal(place.address):
+            raise NotAllowedNow(
+                _("%(host)s is an address of an internal network: %(address)s.") % facts,
                 _("An Owner of the workspace can allow such addresses, under Studio."),
             )
     return places
@@ -51,10 +58,23 @@ def places_of(host: str, port: int, *, inside: bool = False) -> list[Place]:
 
 def is_inside(address: str) -> bool:
     """Say whether an address means this machine, its own link, or a cloud's metadata service."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    ip = _meant(address)
     return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast or ip in METADATA
+
+
+def is_internal(address: str) -> bool:
+    """Say whether an address means anything but a host of the public internet."""
+    return is_inside(address) or not _meant(address).is_global
+
+
+def _meant(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address as the network understands it: the IPv4 address where an IPv6 address only wraps one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 def connect(places: list[Place], timeout: float) -> socket.socket:
