@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from studio.paths import CHECKOUT
 
 BIN = Path(sys.prefix) / "bin"
 GROUPS = ("lint", "types", "unit", "integration", "browser")
+ENDS = ("passed", "failed", "error", "errors", "skipped")
 CLOSING = re.compile(r"\b(passed|failed|error|errors|no tests ran|skipped)\b.* in [\d.]+s")
 FOLDERS = {"integration": "tests/integration", "browser": "tests/browser"}
 
@@ -75,7 +77,7 @@ def main(arguments: list[str]) -> int:
     closing = ""
     if not {"unit", "integration", "browser"} <= left_out:
         started = time.monotonic()
-        code, closing = pytest([*selection(left_out), *to_pytest], environ)
+        code, closing = side_by_side(parts(left_out, to_pytest), environ)
         if code:
             failed.append("pytest")
         _tell("pytest", not code, time.monotonic() - started)
@@ -107,8 +109,42 @@ def selection(left_out: set[str]) -> list[str]:
     return [f"--ignore={folder}" for group, folder in FOLDERS.items() if group in left_out]
 
 
-def pytest(arguments: list[str], environ: dict[str, str]) -> tuple[int, str]:
-    """Run pytest, showing what it says as it says it; return its code and its closing line."""
+def parts(left_out: set[str], to_pytest: list[str]) -> list[list[str]]:
+    """Return the arguments of each pytest. Integration tests wait most of the time, so they run beside the others."""
+    if to_pytest or "integration" in left_out or {"unit", "browser"} <= left_out:
+        return [[*selection(left_out), *to_pytest]]
+    return [selection(left_out | {"integration"}), [FOLDERS["integration"]]]
+
+
+def side_by_side(those: list[list[str]], environ: dict[str, str]) -> tuple[int, str]:
+    """Run a pytest for each, show the first as it goes and the others behind it; return the worst code and a closing.
+
+    The closing is pytest's own where one ran, else "N passed, N failed" of all of them.
+    """
+    with ThreadPoolExecutor(len(those)) as others:
+        said: list[list[str]] = [[] for _ in those[1:]]
+        beside = [others.submit(pytest, those[n + 1], environ, kept.append) for n, kept in enumerate(said)]
+        code, closing = pytest(those[0], environ)
+        closings = [closing]
+        for one, kept in zip(beside, said, strict=True):
+            other, closing = one.result()
+            code, closings = code or other, [*closings, closing]
+            _show("".join(kept))
+    if not beside:
+        return code, closing
+    numbers = {word: sum(map(int, re.findall(rf"\b(\d+) {word}", " ".join(closings)))) for word in ENDS}
+    failed = sum(numbers[word] for word in ("failed", "error", "errors")) or int(bool(code))
+    skipped = f", {numbers['skipped']} skipped" if numbers["skipped"] else ""
+    return code, f"{numbers['passed']} passed, {failed} failed{skipped}"
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def pytest(arguments: list[str], environ: dict[str, str], show: Callable[[str], object] = _show) -> tuple[int, str]:
+    """Run pytest, showing each line as it says it; return its code and its closing line."""
     color = ["--color=yes"] if sys.stdout.isatty() else []
     command = [sys.executable, "-m", "pytest", *color, *arguments]
     closing = ""
@@ -122,8 +158,7 @@ def pytest(arguments: list[str], environ: dict[str, str]) -> tuple[int, str]:
         errors="replace",
     ) as process:
         for line in process.stdout or ():
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            show(line)
             if CLOSING.search(line):
                 closing = line.rstrip("\n")
     return process.returncode, closing

@@ -257,6 +257,32 @@ def test_groups_choose_what_pytest_runs():
     assert checks.selection({"unit", "integration"}) == ["tests/browser"]
 
 
+def test_integration_tests_run_beside_the_others_unless_somebody_works_on_some():
+    assert checks.parts(set(), []) == [["--ignore=tests/integration"], ["tests/integration"]]
+    assert checks.parts({"browser"}, []) == [
+        ["--ignore=tests/integration", "--ignore=tests/browser"],
+        ["tests/integration"],
+    ]
+    assert checks.parts({"unit"}, []) == [["tests/browser"], ["tests/integration"]]
+    assert checks.parts({"integration"}, []) == [["--ignore=tests/integration"]]
+    assert checks.parts({"unit", "browser"}, []) == [["tests/integration"]]
+    assert checks.parts(set(), ["-k", "lock"]) == [["-k", "lock"]]
+
+
+def test_what_ran_side_by_side_closes_with_one_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(checks, "CHECKOUT", tmp_path)
+    (tmp_path / "test_good.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
+    (tmp_path / "test_bad.py").write_text("def test_three(): pass\ndef test_four(): assert False, 'so it is'\n")
+    environ = {"PATH": os.environ["PATH"]}
+    assert checks.side_by_side([["test_good.py"]], environ)[1].startswith("====")
+    assert checks.side_by_side([["test_good.py"], ["test_bad.py"]], environ) == (1, "3 passed, 1 failed")
+    assert "so it is" in capsys.readouterr().out
+    (tmp_path / "test_worse.py").write_text("import nowhere\n")
+    assert checks.side_by_side([["test_good.py"], ["test_worse.py"]], environ) == (2, "2 passed, 1 failed")
+
+
 def test_in_ci_nothing_may_be_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("CI", "true")
     assert checks.main(["--without", "browser"]) == 2
