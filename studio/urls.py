@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from studio import settings_page, shell
-from studio.api.gate import gate
+from studio.api.gate import gate, metrics
 from studio.people import activity_views as activity
 from studio.people import token_views as tokens
 from studio.people import views as people
@@ -14,6 +14,7 @@ handler429 = "studio.people.throttle.handler429"  # asked by the accounts librar
 urlpatterns = [
     path("", shell.start, name="start"),
     path("healthz", shell.healthz, name="healthz"),
+    path("metrics", metrics, name="metrics"),
     path("api/<path:rest>", gate, name="api"),
     path("accounts/", include("allauth.urls")),
     path("sign-in/<str:token>/", people.sign_in_by_link, name="sign_in_by_link"),

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from django.core import signals
@@ -20,10 +21,12 @@ from django.utils.translation import gettext_lazy
 from ninja.errors import HttpError, ValidationError
 
 from studio.api.gate import SAFE, language_of, sign_in
+from studio.api.metrics import exposition
 from studio.api.urls import operations_at
 from studio.broken import broken, why_away
-from studio.errors import ChangedMeanwhile, NotThere, NotValid, StudioError, WrongMethod
+from studio.errors import ChangedMeanwhile, NotSignedIn, NotThere, NotValid, StudioError, WrongMethod
 from studio.people.models import Workspace
+from studio.people.permissions import Right, require
 from studio.problems import problem, too_large
 
 logger = logging.getLogger(__name__)
@@ -31,11 +34,12 @@ URLS = "studio.api.urls"
 HINT = gettext_lazy("The page /api/v1/ lists every operation with what it takes.")
 
 
-def answer(request: HttpRequest) -> HttpResponseBase:
+def answer(request: HttpRequest, how: Callable[[HttpRequest], HttpResponseBase] | None = None) -> HttpResponseBase:
     """Answer a program, whatever happens, with what it can read."""
     with translation.override(language_of(request)):
         try:
-            response = _answered(request)
+            sign_in(request)
+            response = (how or _answered)(request)
         except Exception as exc:
             response = problem(request, _error_of(request, exc))
     patch_vary_headers(response, ["Authorization", "Cookie", "Accept-Language"])
@@ -43,8 +47,20 @@ def answer(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
+def metrics_of(request: HttpRequest) -> HttpResponseBase:
+    """Return the metrics of the workspace that the token is of."""
+    if request.method not in {"GET", "HEAD"}:
+        raise WrongMethod(["GET"])
+    person: Any = request.user
+    if person.scope is None:  # a page's session: which workspace would it be?
+        raise NotSignedIn
+    workspace = Workspace.objects.filter(pk=person.scope.workspace_id).get()
+    require(person, Right.VIEW, workspace)
+    body, kind = exposition(workspace, request.headers.get("Accept", ""))
+    return HttpResponse(body, content_type=kind, headers={"Cache-Control": "no-store"})
+
+
 def _answered(request: HttpRequest) -> HttpResponseBase:
-    sign_in(request)
     try:
         match = resolve(request.path_info, urlconf=URLS)
     except Resolver404:

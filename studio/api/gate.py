@@ -26,6 +26,15 @@ def gate(request: HttpRequest, rest: str = "") -> HttpResponseBase:
     return answer(request)
 
 
+@login_not_required
+@csrf_exempt
+def metrics(request: HttpRequest) -> HttpResponseBase:
+    """Answer Prometheus, which shows a token and is told of the token's workspace alone."""
+    from studio.api.answers import answer, metrics_of
+
+    return answer(request, metrics_of)
+
+
 def sign_in(request: HttpRequest) -> None:
     """Let in who shows a token that works, or comes with a session from a page of ours.
 

@@ -123,10 +123,9 @@ def require(user: "User | AnonymousUser", right: Right, workspace: "Workspace") 
     """Raise NeedsRight, naming the roles that would do, unless `user` has `right` in `workspace`."""
     if not may(user, right, workspace):
         if user.is_authenticated and user.scope is not None and not user.scope.allows(right, workspace.pk):
-            raise NeedsRight(
-                _("This API token does not carry the right “%(right)s”.") % {"right": right},
-                _("Use a token that does.") + " " + needed(right),
-            )
+            hint = _("Use a token that does.") if right in GRANTABLE else _("None does: somebody signs in for this.")
+            said = _("This API token does not carry the right “%(right)s”.") % {"right": right}
+            raise NeedsRight(said, f"{hint} {needed(right)}")
         raise NeedsRight(
             _("Your role in %(workspace)s does not allow this.") % {"workspace": workspace.name},
             needed(right),

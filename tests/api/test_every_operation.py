@@ -103,6 +103,10 @@ OPERATIONS: dict[str, Op] = {
     "begin_upload": Op(SUBMITS, 201, sends=_files),
     "get_upload": Op(SUBMITS, 404, {"upload_id": "upload"}),  # somebody else's; one's own: test_operations.py
     "send_piece": Op(SUBMITS, 404, {"upload_id": "upload"}),
+    # ----- Quotas -----
+    "list_limits": Op(),
+    "change_limits": Op(Right.EDIT_QUOTA, 200, sends=sends({"limits": [{"family": "*", "cores": 24}]})),
+    "get_verdict": Op(query="?vm_size=Standard_D1_v2&max_nodes=2"),
     # ----- Experiments -----
     "list_experiments": Op(),
     "get_experiment": Op(takes=EXPERIMENT),
@@ -201,10 +205,13 @@ def test_an_operation_is_for_who_may_and_for_nobody_else(world: World, queued: l
         theirs = address(name, world.here, of=world.there)
         refused(knock(world.client("owner of both"), name, theirs, world.there), 404, "ids of another workspace")
         refused(knock(Client(), name, theirs, world.there, of_ana), 404, "the same with a token")
+    if op.right not in GRANTABLE:
+        refused(knock(Client(), name, url, here, words[Role.OWNER]), 403, "a right that no token carries")
     assert fingerprint() == before, "somebody who may not changed something"
     assert not queued
     for role in sorted(op.roles):
-        for client, word in ((world.client(role), ""), (Client(), words[role])):
+        ways = [(world.client(role), "")] + ([(Client(), words[role])] if op.right in GRANTABLE else [])
+        for client, word in ways:
             with transaction.atomic():
                 point = transaction.savepoint()
                 answer = knock(client, name, url, here, word)

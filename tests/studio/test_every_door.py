@@ -128,6 +128,7 @@ AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent
 DOORS: dict[str, Door] = {
     "start": Door(GET=Way(SIGNED_IN, 302)),
     "healthz": Door(GET=Way(EVERYBODY)),
+    "metrics": Door(GET=Way(EVERYBODY, 401)),  # what a token opens: tests/api/test_metrics.py
     "api": Door(  # all of it: tests/api/test_every_operation.py
         fixed={"rest": "v1/me"}, GET=Way(EVERYBODY, 200, others={"nobody": 401})
     ),
