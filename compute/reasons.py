@@ -4,7 +4,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from compute import sizes
-from compute.engines.plan import Cause, Refusal, RefusalKind, Wait, WaitKind
+from compute.engines.facts import Cause, Refusal, RefusalKind, Wait, WaitKind
 from compute.models import ComputeTarget, Job
 from compute.quotas.bounds import Bound
 from compute.sizes import GB

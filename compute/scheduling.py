@@ -20,8 +20,9 @@ from compute.drivers import kinds_with
 from compute.drivers.base import Provisions, Queues
 from compute.engines import embedded, plan
 from compute.engines.ceilings import Ceiling
+from compute.engines.facts import ClusterView, JobView, NodeView, Plan, Preempt, can_ever_run
 from compute.models import ComputeTarget, Host, Job, Node, ScalingEvent
-from compute.quotas import bounds, ledger
+from compute.quotas import bounds, guarantees, ledger
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
 from studio.errors import QuotaExceeded
 
@@ -39,6 +40,7 @@ class World:
     nodes: dict[int, Node]
     jobs: dict[int, Job]  # those that wait, ready or not
     bounds: dict[int, bounds.Bound]  # the limits of cores that there are
+    guarantees: guarantees.Standing
     full: str = ""  # why none of them can start now, whatever nodes there are
 
 
@@ -80,7 +82,7 @@ def refused(target: ComputeTarget, node_count: int, *, maximum: int | None = Non
     """Return in one sentence why `node_count` nodes of `target` can never stand together here, or None."""
     capacity = embedded.capacity(embedded.host_of(target))
     view = _cluster_view(target, maximum=maximum)
-    refusal = plan.can_ever_run(capacity, view, node_count)
+    refusal = can_ever_run(capacity, view, node_count)
     return reasons.why_never(refusal, target) if refusal else None
 
 
@@ -147,11 +149,12 @@ def _read(host: Host) -> World:
     for job in found.values():
         job.target = targets[job.target_id]
     limits = {bound.id: bound for bound in bounds.standing()}
-    return World(host, targets, nodes, found, limits, disk.why_full() if found else "")
+    ready = [job for job in found.values() if job.state == JobState.WAITING]
+    return World(host, targets, nodes, found, limits, guarantees.standing(ready), disk.why_full() if found else "")
 
 
-def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> plan.ClusterView:
-    return plan.ClusterView(
+def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> ClusterView:
+    return ClusterView(
         id=target.pk,
         name=target.name,
         slice=embedded.slice_of(sizes.by_name(target.vm_size)),
@@ -163,23 +166,24 @@ def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> plan.
     )
 
 
-def _plan(world: World) -> plan.Plan:
+def _plan(world: World) -> Plan:
     return plan.plan(
         embedded.capacity(world.host),
         [_cluster_view(t) for t in world.targets.values()],
         [
-            plan.NodeView(
+            NodeView(
                 id=n.pk,
                 cluster=n.target_id,
                 state=n.state,
                 job=n.job_id,
                 since=n.state_changed_at.timestamp(),
                 created=n.created_at.timestamp(),
+                borrowed=n.job_id in world.guarantees.borrowed,
             )
             for n in world.nodes.values()
         ],
         [
-            plan.JobView(
+            JobView(
                 id=j.pk,
                 name=j.run_name,
                 cluster=j.target_id,
@@ -187,11 +191,22 @@ def _plan(world: World) -> plan.Plan:
                 ready=j.state == JobState.WAITING,
                 priority=j.priority,
                 order=j.enqueued_at.timestamp(),
+                guaranteed=j.pk in world.guarantees.guaranteed,
+                takes_from=_takes_from(j, world) if j.pk in world.guarantees.guaranteed else frozenset(),
             )
             for j in ({} if world.full else world.jobs).values()
         ],
         timezone.now().timestamp(),
         [_ceiling(bound, world) for bound in world.bounds.values()],
+    )
+
+
+def _takes_from(job: Job, world: World) -> frozenset[int]:
+    """Return the clusters whose borrowed nodes a job may take back: of its workspace, of no higher priority class."""
+    return frozenset(
+        pk
+        for pk, target in world.targets.items()
+        if target.workspace_id == job.target.workspace_id and (target.is_low_priority or not job.target.is_low_priority)
     )
 
 
@@ -211,15 +226,17 @@ def _ceiling(bound: bounds.Bound, world: World) -> Ceiling:
     return Ceiling(bound.id, bound.limit, bound.used, jobs=frozenset(theirs))
 
 
-def _store(world: World, decided: plan.Plan) -> Decided:
+def _store(world: World, decided: Plan) -> Decided:
     """Store a plan's decisions; each is conditional on the row being as the plan saw it."""
     done = Decided([], [], [], [])
     now = timezone.now()
     if decided.place or decided.create:
         ledger.lock()
+    guarantees.mark(world.guarantees)
     for placement in decided.place:
         job = world.jobs[placement.job]
-        if _place(job, [world.nodes[pk] for pk in placement.nodes]):
+        borrows = world.guarantees.matters_to(job.target) and job.pk not in world.guarantees.guaranteed
+        if _place(job, [world.nodes[pk] for pk in placement.nodes], borrowed=borrows):
             done.placed.append(job)
     for create in decided.create:
         target = world.targets[create.cluster]
@@ -241,8 +258,8 @@ def _store(world: World, decided: plan.Plan) -> Decided:
             done.leaving.append(node)
             _allocate(node.target, AllocationState.RESIZING)
     for taken in decided.preempt:
-        node, by = world.nodes[taken.node], world.targets[taken.for_cluster]
-        reason = _("Cluster %(name)s, which is dedicated, took its place.") % {"name": by.name}
+        node = world.nodes[taken.node]
+        reason = _why_taken(taken, world)
         Node.objects.filter(pk=node.pk).update(state_changed_at=now)
         preempt(node, reason)
         done.preempted.append((node, reason))
@@ -250,11 +267,19 @@ def _store(world: World, decided: plan.Plan) -> Decided:
     return done
 
 
-def _place(job: Job, nodes: list[Node]) -> bool:
+def _why_taken(taken: Preempt, world: World) -> str:
+    if taken.borrowed and taken.for_job is not None:
+        job = world.jobs[taken.for_job]
+        facts = {"who": str(job.team or job.submitted_by or ""), "run": job.run_name}
+        return _("It ran on borrowed cores: %(who)s is guaranteed them, and needs them for %(run)s.") % facts
+    return _("Cluster %(name)s, which is dedicated, took its place.") % {"name": world.targets[taken.for_cluster].name}
+
+
+def _place(job: Job, nodes: list[Node], *, borrowed: bool) -> bool:
     """Give nodes to a job; say whether it got them. Somebody may have moved it, or used up what its people may have."""
     try:
         with transaction.atomic():
-            ledger.assign(job, [node.pk for node in nodes])
+            ledger.assign(job, [node.pk for node in nodes], borrowed=borrowed)
             if not job.move(JobState.STARTING, placed_on=[node.node_id for node in nodes], wait_reason=""):
                 transaction.set_rollback(True)
                 return False
@@ -360,7 +385,7 @@ def _note_scaling(target: ComputeTarget, before: int, after: int, cause: str, to
     logger.info("Cluster %s: %d → %d nodes, %s.", target, before, after, cause)
 
 
-def _store_waits(world: World, decided: plan.Plan) -> None:
+def _store_waits(world: World, decided: Plan) -> None:
     """Store why each job waits, and tell when that changed."""
     named = world.jobs | {n.job.pk: n.job for n in world.nodes.values() if n.job}
     told = {

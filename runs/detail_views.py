@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from compute.drivers import driver_class
 from compute.models import Job, Node
+from compute.quotas.guarantees import can_be_stopped
 from compute.states import EndReason, JobState
 from runs import actions, files, outputs, snapshots
 from runs.configuration import RunConfiguration
@@ -185,7 +186,7 @@ def _job_of(run: Run, number: int) -> Job:
 
 
 def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
-    """Return what the header and the side show: two queries."""
+    """Return what the header and the side show: two queries, and a third while it runs."""
     attempts = list(run.attempts.select_related("job"))
     last = attempts[-1].job if attempts else None
     phases = spans(run.events.all(), created_at=run.created_at, now=timezone.now())
@@ -201,6 +202,7 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
         "git": _git(run.properties),
         "service": _service(run, last),
         "callout": _callout(run),
+        "can_be_stopped": last is not None and last.state == JobState.RUNNING and can_be_stopped(last),
     }
 
 

@@ -17,7 +17,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from compute.engines.plan import Capacity, Room, Slice
+from compute.engines.facts import Capacity, Room, Slice
 from compute.models import ComputeTarget, Host, Node
 from compute.sizes import GB, VmSize, by_name
 

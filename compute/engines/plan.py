@@ -9,229 +9,38 @@ whenever something moved; where nothing moves, the plan is empty. The rules, in 
 - Room is made from idle nodes that nobody earlier waits for and no minimum keeps; then, for a dedicated
   cluster, from low-priority nodes, and from these only when the whole need is met by it. A node on its
   way out holds its room until it is gone, and is counted on.
+- A job of people who are guaranteed its cores goes before those who borrow, and takes nodes from them where idle ones
+  do not do, under the same condition: they were told that they can be stopped.
 - A job for which the minimums of other clusters leave no room waits, and stands in nobody's way.
 - Cores that a limit does not have are waited for likewise: nothing is preempted for nodes a cluster may not have,
   and idle nodes below the same limit are let go for who comes earlier.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from compute.engines.ceilings import Ceiling, Ceilings
-
-RESOURCES = ("cpus", "memory_bytes", "gpus")
-
-
-@dataclass(frozen=True)
-class Room:
-    """An amount of each thing a node takes."""
-
-    cpus: int  # virtual
-    memory_bytes: int
-    gpus: int
-
-    def __iter__(self) -> Iterator[int]:
-        return iter((self.cpus, self.memory_bytes, self.gpus))
-
-    def __add__(self, other: "Room") -> "Room":
-        return Room(self.cpus + other.cpus, self.memory_bytes + other.memory_bytes, self.gpus + other.gpus)
-
-    def __sub__(self, other: "Room") -> "Room":
-        return Room(self.cpus - other.cpus, self.memory_bytes - other.memory_bytes, self.gpus - other.gpus)
-
-    def __mul__(self, count: int) -> "Room":
-        return Room(self.cpus * count, self.memory_bytes * count, self.gpus * count)
-
-    def gap(self, need: "Room") -> "Room":
-        """Return what of `need` is not here; of what is not needed nothing is missed, even below zero."""
-        return Room(*(max(0, n - here) if n else 0 for here, n in zip(self, need, strict=True)))
-
-    def holds(self, need: "Room") -> bool:
-        return not any(self.gap(need))
-
-    def shares(self, other: "Room") -> bool:
-        """Say whether both have something of the same resource."""
-        return any(a > 0 and b > 0 for a, b in zip(self, other, strict=True))
-
-
-NOTHING = Room(0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Slice(Room):
-    """What one node takes."""
-
-
-@dataclass(frozen=True)
-class Capacity(Room):
-    """What a host has: its CPUs already times the overcommit."""
-
-
-@dataclass(frozen=True)
-class NodeView:
-    id: int
-    cluster: int
-    state: str  # a value of compute.states.NodeState
-    job: int | None
-    since: float  # Unix seconds of the last change of state
-    created: float
-
-
-@dataclass(frozen=True)
-class ClusterView:
-    id: int
-    name: str
-    slice: Slice
-    min_nodes: int
-    max_nodes: int
-    idle_seconds: float
-    low_priority: bool
-    takes_work: bool  # False while it is being deleted
-
-    @property
-    def keeps(self) -> int:
-        """Return how many nodes it keeps without work."""
-        return self.min_nodes if self.takes_work else 0
-
-
-@dataclass(frozen=True)
-class JobView:
-    """A job that waits for nodes."""
-
-    id: int
-    name: str
-    cluster: int
-    nodes: int
-    ready: bool  # False while its environment is being built
-    priority: int
-    order: float
-
-    @property
-    def turn(self) -> tuple[bool, int, float, int]:
-        """Return its place in the queue; the smaller goes first."""
-        return (not self.ready, -self.priority, self.order, self.id)
-
-
-class Cause(StrEnum):
-    """Why the number of a cluster's nodes changes."""
-
-    JOB = "job"
-    MINIMUM = "minimum"
-    IDLE = "idle"
-    ROOM = "room"  # another job or cluster needs the room
-    MAXIMUM = "maximum"  # it was lowered
-    CLOSED = "closed"  # the cluster is being deleted
-    UNUSABLE = "unusable"
-
-
-@dataclass(frozen=True)
-class Placement:
-    job: int
-    nodes: tuple[int, ...]  # by rank
-
-
-@dataclass(frozen=True)
-class Create:
-    cluster: int
-    count: int
-    job: int | None
-    cause: Cause
-
-
-@dataclass(frozen=True)
-class Release:
-    node: int
-    cause: Cause
-    for_job: int | None = None  # with Cause.ROOM; None: for a minimum
-    for_cluster: int | None = None
-
-
-@dataclass(frozen=True)
-class Preempt:
-    node: int
-    for_job: int | None  # None: for the minimum of `for_cluster`
-    for_cluster: int
-
-
-class RefusalKind(StrEnum):
-    TOO_MANY_NODES = "too_many_nodes"  # more than the cluster's maximum
-    NODE_TOO_BIG = "node_too_big"  # one node is bigger than the host
-    TOGETHER_TOO_BIG = "together_too_big"  # the nodes asked for are
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why something can never be."""
-
-    kind: RefusalKind
-    nodes: int
-    asked: int  # of `resource`; of nodes where that is empty
-    available: int
-    resource: str = ""  # one of RESOURCES
-
-
-class WaitKind(StrEnum):
-    NODES_BUSY = "nodes_busy"  # `busy` of `maximum` nodes run `jobs`
-    NODES_STARTING = "nodes_starting"  # all it needs are there or on their way
-    HOST_FULL = "host_full"  # `missing` is held by `clusters`, or waited for by the earlier job `behind`
-    BEHIND = "behind"  # the earlier job `behind` of its cluster
-    ROOM_BEING_MADE = "room_being_made"  # nodes are leaving
-    KEPT = "kept"  # `missing` is kept by the minimums of `clusters`; it lasts until one is lowered
-    ENVIRONMENT = "environment"  # its environment is being built
-    CLUSTER_CLOSED = "cluster_closed"
-    QUOTA = "quota"  # `ceiling` leaves too few cores; `clusters` hold them
-    NEVER = "never"  # the cluster was changed after the job came: see `refusal`
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Why a job waits, with everything a sentence about it needs."""
-
-    kind: WaitKind
-    nodes: int  # the job asks for
-    lacking: int = 0  # of them, not yet its own
-    busy: int = 0  # nodes of its cluster that run something
-    maximum: int = 0  # of its cluster
-    jobs: tuple[int, ...] = ()  # what runs on the nodes that hold it up
-    missing: tuple[str, ...] = ()  # of RESOURCES
-    clusters: tuple[int, ...] = ()  # that hold what is missing, the one that holds most first
-    behind: int | None = None
-    refusal: Refusal | None = None
-    ceiling: int | None = None  # with QUOTA, and with NEVER where it is the limit
-
-
-@dataclass(frozen=True)
-class Plan:
-    place: tuple[Placement, ...] = ()
-    create: tuple[Create, ...] = ()
-    release: tuple[Release, ...] = ()
-    preempt: tuple[Preempt, ...] = ()
-    waits: dict[int, Wait] = field(default_factory=dict)  # by job; everyone who waits and is not placed has one
-
-    def __bool__(self) -> bool:
-        """Say whether there is something to do."""
-        return bool(self.place or self.create or self.release or self.preempt)
-
-
-def fits(capacity: Capacity, slice: Slice) -> Refusal | None:
-    """Say why a host can never have a node of this slice, or None when it can."""
-    return _beyond(capacity, slice, 1, RefusalKind.NODE_TOO_BIG)
-
-
-def can_ever_run(capacity: Capacity, cluster: ClusterView, nodes: int) -> Refusal | None:
-    """Say why a job of so many nodes can never run on this cluster, or None when it can."""
-    if nodes > cluster.max_nodes:
-        return Refusal(RefusalKind.TOO_MANY_NODES, nodes, nodes, cluster.max_nodes)
-    return fits(capacity, cluster.slice) or _beyond(capacity, cluster.slice, nodes, RefusalKind.TOGETHER_TOO_BIG)
-
-
-def _beyond(capacity: Capacity, slice: Slice, nodes: int, kind: RefusalKind) -> Refusal | None:
-    for resource, asked, available in zip(RESOURCES, slice * nodes, capacity, strict=True):
-        if asked > available:
-            return Refusal(kind, nodes, asked, available, resource)
-    return None
+from compute.engines.facts import (
+    NOTHING,
+    RESOURCES,
+    Capacity,
+    Cause,
+    ClusterView,
+    Create,
+    JobView,
+    NodeView,
+    Placement,
+    Plan,
+    Preempt,
+    Release,
+    Room,
+    Slice,
+    Wait,
+    WaitKind,
+    can_ever_run,
+)
 
 
 def plan(
@@ -435,13 +244,15 @@ class _Draft:
         )
         got, missing, behind, over = _Got.NOW, NOTHING, None, None
         if more:
-            got, over = self.find_quota(cluster, more, job)
+            got, over = self.find_quota(cluster, more, job, completes=more == rest)
             if got is _Got.NOW:
                 got, missing, behind = self.find_room(cluster, more, job, completes=more == rest)
                 self.quota.take(cluster.id, 0 if got is _Got.SHORT else more * cluster.slice.cpus)
             (self.hoped if got is _Got.SHORT else self.growth)[cluster.id] += more
             if got is _Got.NOW:
                 self.create.append(Create(cluster.id, more, job.id, Cause.JOB))
+        if rest > more and job.ready and job.guaranteed and got is not _Got.SHORT:
+            self.take_back(job, cluster, rest - more)
         self.waits[job.id] = self.wait(job, rest, more, got, missing, behind, over)
         if self.waits[job.id].kind in {WaitKind.NODES_STARTING, WaitKind.ROOM_BEING_MADE}:
             self.quota.take_for_job(job.id, cores)
@@ -507,7 +318,7 @@ class _Draft:
                 min(cluster.keeps - len(self.alive[cluster.id]), cluster.max_nodes - self.count[cluster.id])
                 - self.growth[cluster.id]
             ):
-                got, _over = self.find_quota(cluster, 1, None)
+                got, _over = self.find_quota(cluster, 1, None, completes=True)
                 if got is _Got.NOW:
                     got, _missing, _behind = self.find_room(cluster, 1, None, completes=True)
                     self.quota.take(cluster.id, 0 if got is _Got.SHORT else cluster.slice.cpus)
@@ -538,7 +349,7 @@ class _Draft:
             spare = [
                 node for other in self.clusters.values() if self.may_ask(cluster, other) for node in self.spare(other)
             ]
-            victims = self.victims(cluster, spare) if completes and ready else []
+            victims = self.victims(cluster, spare, job) if completes and ready else []
             chosen = self.cover(missing, spare, victims)
             met = self.sum_of(chosen).holds(missing)
             if not met or not completes:  # what a low-priority node gives up must be of use at once
@@ -554,30 +365,41 @@ class _Draft:
         self.promised += need
         return _Got.COMING, missing, None
 
-    def find_quota(self, cluster: ClusterView, count: int, job: JobView | None) -> tuple[_Got, Ceiling | None]:
+    def find_quota(
+        self, cluster: ClusterView, count: int, job: JobView | None, *, completes: bool
+    ) -> tuple[_Got, Ceiling | None]:
         """Look whether limits of cores let a cluster have `count` more nodes; say how it went, and which is short.
 
-        Idle nodes below the same limits are let go for it, as for room. What comes by that is taken; what is there
-        already, only once there is room, too.
+        Idle nodes below the same limits are let go for it, as for room, and borrowed ones for who is guaranteed them.
+        What comes by that is taken; what is there already, only once there is room, too.
         """
         cores = count * cluster.slice.cpus
         over = self.quota.over(cluster.id, cores)
         if over is None:
             return _Got.NOW, None
         spare = [node for other in self.clusters.values() if self.may_ask(cluster, other) for node in self.spare(other)]
+        chosen, short = self.cover_quota(cluster, cores, [*spare, *(self.borrowed(job) if completes else [])])
+        if short:
+            chosen, _short = self.cover_quota(cluster, cores, spare)  # nobody is stopped for what will not do
+        if short and (job is None or not job.ready):
+            return _Got.SHORT, short
+        self.let_go(chosen, cluster, job, spare)
+        self.quota.take(cluster.id, cores)
+        return (_Got.SHORT, short) if short else (_Got.COMING, over)
+
+    def cover_quota(
+        self, cluster: ClusterView, cores: int, candidates: Sequence[NodeView]
+    ) -> tuple[list[NodeView], Ceiling | None]:
+        """Choose nodes below the limits that are short, the first ones first; return also which stays short."""
         chosen: list[NodeView] = []
         freed: Counter[int] = Counter()
         while short := self.quota.over(cluster.id, cores, freed=freed):
-            node = next((n for n in spare if n not in chosen and n.cluster in short.clusters), None)
+            node = next((n for n in candidates if n not in chosen and n.cluster in short.clusters), None)
             if node is None:
-                break
+                return chosen, short
             chosen.append(node)
             freed[node.cluster] += self.slice_of(node).cpus
-        if short and (job is None or not job.ready):
-            return _Got.SHORT, short
-        self.let_go(chosen, cluster, job, chosen)
-        self.quota.take(cluster.id, cores)
-        return (_Got.SHORT, short) if short else (_Got.COMING, over)
+        return chosen, None
 
     def may_ask(self, cluster: ClusterView, other: ClusterView) -> bool:
         """Say whether idle nodes of `other` that nobody claimed so far are there for `cluster`."""
@@ -586,19 +408,36 @@ class _Draft:
         # Low-priority jobs have not claimed theirs yet when a dedicated cluster asks.
         return cluster.low_priority or not other.low_priority or other.id not in self.wanted
 
-    def victims(self, cluster: ClusterView, spare: list[NodeView]) -> list[NodeView]:
-        """Return the low-priority nodes a dedicated cluster may take, in the order they go."""
-        if cluster.low_priority:
-            return []
+    def victims(self, cluster: ClusterView, spare: list[NodeView], job: JobView | None) -> list[NodeView]:
+        """Return the nodes that may be taken for a job or a minimum, in the order they go.
+
+        Low-priority ones for a dedicated cluster; then, for who is guaranteed them, borrowed ones.
+        """
         kept_out = {node.id for node in spare}
         low = [
             node
-            for other in self.clusters.values()
+            for other in ([] if cluster.low_priority else self.clusters.values())
             if other.low_priority
             for node in self.alive[other.id].values()
             if node.id not in kept_out
         ]
-        return sorted(low, key=lambda node: (node.id in self.runs, -node.created, -node.id))
+        low.sort(key=lambda node: (node.id in self.runs, -node.created, -node.id))
+        return [*low, *(node for node in self.borrowed(job) if node not in low)]
+
+    def borrowed(self, job: JobView | None) -> list[NodeView]:
+        """Return the nodes that run borrowed work and are there for a job, the latest placed first."""
+        if job is None or not job.ready or not job.guaranteed:
+            return []
+        there = [self.alive[cluster] for cluster in job.takes_from if cluster in self.alive]
+        found = [node for nodes in there for node in nodes.values() if node.borrowed and node.id in self.runs]
+        return sorted(found, key=lambda node: (-node.since, -(self.runs[node.id] or 0), -node.id))
+
+    def take_back(self, job: JobView, cluster: ClusterView, count: int) -> None:
+        """Take borrowed nodes of a job's own cluster, which has as many as it may have: enough of them, or none."""
+        count -= self.count[cluster.id] - len(self.alive[cluster.id])  # these are on their way out already
+        own = [node for node in self.borrowed(job) if node.cluster == cluster.id]
+        if 0 < count <= len(own):
+            self.let_go(own[:count], cluster, job, [])
 
     def cover(self, missing: Room, spare: list[NodeView], victims: list[NodeView]) -> list[NodeView]:
         """Choose nodes whose room makes up for `missing`, as few as needed; or all that help, when they do not do."""
@@ -636,7 +475,8 @@ class _Draft:
             if node in spare:
                 self.release.append(Release(node.id, Cause.ROOM, for_job, cluster.id))
             else:
-                self.preempt.append(Preempt(node.id, for_job, cluster.id))
+                by_priority = self.is_low(node) and not cluster.low_priority
+                self.preempt.append(Preempt(node.id, for_job, cluster.id, borrowed=not by_priority))
 
 
 def _idle_first(nodes: Iterable[NodeView]) -> list[NodeView]:

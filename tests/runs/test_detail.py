@@ -9,11 +9,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from compute.states import EndReason
+from compute.quotas.models import Reservation
+from compute.states import EndReason, JobState
 from runs import snapshots
 from runs.models import RunEvent
 from runs.states import RunStatus
 from studio.people.actions import create_workspace
+from tests.compute.clusters import make_cluster
+from tests.compute.quotas.accounts import hold
 
 TABS = ["logs", "details", "outputs", "snapshot", "children", "raw", "nonsense"]
 
@@ -206,3 +209,12 @@ def test_child_runs_are_listed(as_user, ana, url, run, make_run):
         .get(reverse("runs:detail", args=[run.workspace.name, run.children.get().run_id]))
         .content.decode()
     )
+
+
+def test_a_run_on_borrowed_cores_says_that_it_can_be_stopped(as_user, ana, url, run, attempt_of, workspace):
+    job = attempt_of(run, state=JobState.RUNNING)
+    node = hold(make_cluster(workspace))[0]
+    Reservation.objects.filter(node=node).update(job=job)
+    assert "can be stopped" not in as_user(ana).get(url).text
+    Reservation.objects.filter(node=node).update(borrowed=True)
+    assert "borrowed: can be stopped" in as_user(ana).get(url).text

@@ -8,7 +8,7 @@ import pytest
 
 from compute import sizes
 from compute.engines import embedded
-from compute.engines.plan import Slice
+from compute.engines.facts import Slice
 from compute.models import Host, Node
 
 GB = sizes.GB

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from compute.engines.ceilings import Ceiling
-from compute.engines.plan import (
+from compute.engines.facts import (
     Capacity,
     Cause,
     ClusterView,
@@ -22,8 +22,9 @@ from compute.engines.plan import (
     WaitKind,
     can_ever_run,
     fits,
-    plan,
 )
+from compute.engines.guarantees import Claim, Guarantee, covered
+from compute.engines.plan import plan
 
 GB = 1_000_000_000
 WORKSTATION = Capacity(cpus=16, memory_bytes=128 * GB, gpus=2)
@@ -218,6 +219,7 @@ class World:
     now: float = 0.0
     ids: "count[int]" = field(default_factory=lambda: count(1))
     limits: list[tuple[int, frozenset[int], bool]] = field(default_factory=list)  # cores, clusters, of what runs
+    guaranteed: int | None = None  # cores, of those whose jobs have odd numbers; None: nobody is guaranteed anything
 
     def submit(self, cluster: int, nodes: int, *, ready: bool, priority: int = 0) -> int:
         pk = next(self.ids)
@@ -249,7 +251,29 @@ class World:
             elif n.state in {"leaving", "preempted"} and n.job is None:
                 del self.nodes[n.id]
 
+    def share_out(self) -> None:
+        """Say of each job whether it is guaranteed or borrows, as the ledger would."""
+        if self.guaranteed is None:
+            return
+        since = {n.job: n.since for n in self.nodes.values() if n.job is not None}
+        runs = sorted(self.running.values(), key=lambda j: (since[j.id], j.id))
+        waits = sorted((j for j in self.waiting.values() if j.ready), key=lambda j: (-j.priority, j.order, j.id))
+        odd = frozenset(pk for pk in (*self.running, *self.waiting) if pk % 2)
+        claims = [Claim(j.id, self.clusters[j.cluster].slice.cpus * j.nodes) for j in (*runs, *waits)]
+        taken = covered([Guarantee(1, self.guaranteed, odd)], claims)
+        low = frozenset(pk for pk, c in self.clusters.items() if c.low_priority)
+        self.waiting = {
+            pk: replace(
+                j,
+                guaranteed=j.ready and pk in taken,
+                takes_from=low if j.cluster in low else frozenset(self.clusters),
+            )
+            for pk, j in self.waiting.items()
+        }
+        self.nodes = {pk: replace(n, borrowed=n.job is not None and n.job not in taken) for pk, n in self.nodes.items()}
+
     def plan(self) -> Plan:
+        self.share_out()
         return plan(
             self.capacity,
             list(self.clusters.values()),
@@ -326,8 +350,15 @@ class World:
                 assert self.now - self.nodes[release.node].since >= c.idle_seconds
         for taken in made.preempt:
             c = self.clusters[self.nodes[taken.node].cluster]
-            assert c.low_priority, "dedicated nodes are never preempted"
-            assert not self.clusters[taken.for_cluster].low_priority
+            if taken.borrowed:
+                assert taken.for_job is not None
+                j = self.waiting[taken.for_job]
+                assert j.guaranteed
+                assert c.id in j.takes_from
+                assert self.nodes[taken.node].borrowed, "what is not borrowed is not taken back"
+            else:
+                assert c.low_priority, "dedicated nodes are never preempted"
+                assert not self.clusters[taken.for_cluster].low_priority
             assert self.nodes[taken.node].state in {"preparing", "idle", "running"}
         free = self.room_left()
         for taken in made.preempt:
@@ -505,3 +536,85 @@ def test_no_limit_of_cores_is_exceeded_and_whoever_it_lets_run_gets_there(world,
         if world.running:
             world.end(min(world.running))
     raise AssertionError(f"starved: {[world.plan().waits[pk] for pk in possible - world.placed]}")
+
+
+@st.composite
+def guaranteed_worlds(draw) -> World:
+    world: World = draw(worlds())
+    world.guaranteed = draw(st.integers(0, 12))
+    return world
+
+
+@settings(QUICK, max_examples=100)
+@given(guaranteed_worlds(), events)
+def test_who_is_guaranteed_cores_gets_them_and_the_world_still_comes_to_rest(world, happenings):
+    for happening in happenings:
+        happen(world, *happening)
+        world.step()
+    world.clusters = {pk: replace(c, takes_work=True) for pk, c in world.clusters.items()}
+    world.get_ready()
+    world.settle()
+    assert not world.step()
+    wanted = [j for j in world.waiting.values() if j.guaranteed and beside_all_minimums(world, j)]
+    if wanted and not any(c.min_nodes for c in world.clusters.values()):
+        first = min(wanted, key=lambda j: j.turn)
+        own = [n for n in world.nodes.values() if n.cluster == first.cluster]
+        assert not all(n.borrowed for n in own if n.state == "running") or len(own) < first.nodes
+
+
+@pytest.mark.parametrize("low_priority", [False, True])
+class TestGuarantees:
+    """Job 1 is guaranteed what it asks for; 50 and more borrow."""
+
+    def first(self, nodes: int, **facts) -> JobView:
+        return replace(job(1, nodes=nodes, **facts), guaranteed=True, takes_from=frozenset({1, 2}))
+
+    def busy(self, *clusters: int) -> list[NodeView]:
+        """Return running nodes, each with a job of its own; the later ones run since later."""
+        return [
+            replace(node(n, cluster=c, state="running", job=50 + n, since=float(n)), borrowed=True)
+            for n, c in enumerate(clusters, 1)
+        ]
+
+    def test_it_takes_the_place_of_those_who_borrow_the_latest_first(self, low_priority):
+        made = plan(WORKSTATION, [cluster(high=3, low_priority=low_priority)], self.busy(1, 1, 1), [self.first(2)], 0)
+        assert [(p.node, p.for_job, p.borrowed) for p in made.preempt] == [(3, 1, True), (2, 1, True)]
+        assert made.waits[1].kind == WaitKind.ROOM_BEING_MADE
+
+    def test_it_takes_room_from_another_cluster_that_borrows(self, low_priority):
+        both = [cluster(1, high=8, low_priority=low_priority), cluster(2, high=8, low_priority=low_priority)]
+        made = plan(WORKSTATION, both, self.busy(*[2] * 8), [self.first(1)], 0)
+        assert [(p.node, p.borrowed) for p in made.preempt] == [(8, True)]
+
+    def test_it_takes_cores_below_a_limit_that_is_used_up(self, low_priority):
+        limit = [Ceiling(1, 4, 4, clusters=frozenset({1, 2}))]
+        both = [cluster(1, high=8, low_priority=low_priority), cluster(2, high=8, low_priority=low_priority)]
+        made = plan(WORKSTATION, both, self.busy(2, 2), [self.first(1)], 0, limit)
+        assert [(p.node, p.borrowed) for p in made.preempt] == [(2, True)]
+
+    def test_nobody_is_stopped_for_what_would_not_do(self, low_priority):
+        nodes = [*self.busy(1), node(7, state="running", job=60)]
+        made = plan(WORKSTATION, [cluster(high=2, low_priority=low_priority)], nodes, [self.first(2)], 0)
+        assert not made.preempt
+        assert made.waits[1].kind == WaitKind.NODES_BUSY
+
+    def test_it_goes_before_those_who_borrow_and_stops_nobody_where_there_is_room(self, low_priority):
+        nodes = [node(1), *self.busy(1, 1)[1:]]
+        before = replace(job(9), order=0.0)
+        made = plan(WORKSTATION, [cluster(high=2, low_priority=low_priority)], nodes, [before, self.first(1)], 0)
+        assert made.place == (Placement(1, (1,)),)
+        assert not made.preempt
+
+    def test_once_they_are_on_their_way_out_nobody_else_is_stopped(self, low_priority):
+        nodes = self.busy(1, 1, 1)
+        nodes[2] = replace(nodes[2], state="preempted")
+        made = plan(WORKSTATION, [cluster(high=3, low_priority=low_priority)], nodes, [self.first(1)], 0)
+        assert not made
+        assert made.waits[1].kind == WaitKind.ROOM_BEING_MADE
+
+
+def test_guarantees_cover_whole_jobs_in_order_and_ones_own_goes_before_the_teams():
+    team, own = Guarantee(1, 8, frozenset({1, 2, 3})), Guarantee(2, 4, frozenset({2}))
+    assert covered([team, own], [Claim(1, 6), Claim(2, 4), Claim(3, 2)]) == {1, 2, 3}
+    assert covered([team, own], [Claim(1, 9), Claim(3, 4), Claim(2, 4), Claim(4, 1)]) == {2, 3}
+    assert covered([], [Claim(1, 1)]) == frozenset()
