@@ -18,6 +18,7 @@ from compute.drivers.base import Attaches, Executes, JobReport, Phase, Queues
 from compute.models import EnvironmentState, Job
 from compute.quotas import ledger
 from compute.states import EndReason, JobState, NodeState
+from compute.usage import record
 from studio.errors import StudioError
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def start(job: Job) -> None:
         return
     with transaction.atomic():
         if job.move(JobState.RUNNING, handle=handle, started_at=timezone.now()):
+            record.began(job)
             tell(job)
         else:  # it was canceled meanwhile
             Job.objects.filter(pk=job.pk).update(handle=handle)
@@ -166,6 +168,7 @@ def _end(job: Job, report: JobReport) -> None:
     }
     with transaction.atomic():
         if job.move(JobState.ENDED, **facts):
+            record.ended(job)
             _free_nodes(job)
             tell(job)
             logger.info("Job %s ended: %s, exit code %s.", job, facts["end_reason"], report.exit_code)

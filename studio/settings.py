@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "compute",
     "compute.quotas",
     "compute.prices",
+    "compute.usage",
     "runs",
     "studio.api",
 ]
@@ -169,6 +170,7 @@ CELERY = {
         "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},
         "ledger": {"task": "compute.quotas.tasks.check_ledger", "schedule": 3600.0, "options": {"expires": 3600}},
+        "usage": {"task": "compute.usage.tasks.take_up", "schedule": 600.0, "options": {"expires": 600}},
         "evict": {"task": "compute.tasks.evict_environments", "schedule": 3600.0},
         "deliver": {"task": "studio.notifications.tasks.deliver", "schedule": 5.0, "options": {"expires": 5}},
         "prune-notices": {"task": "studio.notifications.tasks.prune", "schedule": 3600.0},

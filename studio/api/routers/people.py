@@ -7,8 +7,9 @@ from uuid import UUID
 
 from ninja import Field, Query, Router, Schema
 
-from compute import listing, sizes
+from compute import sizes
 from compute.engines import embedded
+from compute.glance import glance
 from compute.states import Priority
 from runs.models import Run
 from studio.api.kit import Asked, Listed, Text
@@ -87,7 +88,7 @@ class Words(Asked):
 def get_workspace(request: StudioRequest) -> dict[str, Any]:
     """A workspace, and what goes on in it."""
     space = request.workspace
-    now = listing.glance(space, cores_capacity=0)
+    now = glance(space, cores_capacity=0)
     return {
         "name": space.name,
         "id": space.guid,
