@@ -4,7 +4,8 @@ A line is {"name": "loss", "value": 0.1, "step": 3, "time": 1763846400.5}; "step
 that comes again is a series. The file is the script's, so nothing in it is believed: what is no such line is skipped
 and counted, and of what is too much a part is kept, the smallest and the largest value of each stretch among it.
 
-Source: facts of `Run.log` of azureml-core 1.61: a repeated name is a vector, and once a step is used all values need it.
+Source: facts of `Run.log` of azureml-core 1.61: a repeated name is a vector, and once a step is used all values need
+one.
 """
 
 import json
