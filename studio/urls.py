@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from studio import settings_page, shell
+from studio.api import badges
 from studio.api.gate import gate, metrics
 from studio.people import activity_views as activity
 from studio.people import token_views as tokens
@@ -14,6 +15,10 @@ handler429 = "studio.people.throttle.handler429"  # asked by the accounts librar
 urlpatterns = [
     path("", shell.start, name="start"),
     path("healthz", shell.healthz, name="healthz"),
+    path("badges/<str:token>.svg", badges.badge_svg, name="badge"),
+    path("badges/<str:token>.txt", badges.badge_text, name="badge_text"),
+    path("w/<str:workspace>/badges/", badges.make_badge, name="make_badge"),
+    path("w/<str:workspace>/badges/<int:pk>/revoke/", badges.revoke_badge, name="revoke_badge"),
     path("metrics", metrics, name="metrics"),
     path("api/<path:rest>", gate, name="api"),
     path("accounts/", include("allauth.urls")),

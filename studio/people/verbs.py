@@ -62,6 +62,8 @@ VERBS: dict[str, Verb] = {
     "budget.remove": Verb("wallet", _("removed the budget")),
     "price.set": Verb("badge-dollar-sign", _("set the price")),
     "ledger.rebuild": Verb("wrench", _("rebuilt it; it was wrong in %(n)s places"), tells=True),
+    "badge.make": Verb("image", _("made a badge of it")),
+    "badge.revoke": Verb("ban", _("revoked a badge of it")),
     "token.make": Verb("key-round", _("made it")),
     "token.revoke": Verb("ban", _("revoked it")),
 }
@@ -79,6 +81,7 @@ FAMILIES: dict[str, Any] = {
     "budget": _("Budgets"),
     "price": _("Prices"),
     "ledger": _("The ledger of cores"),
+    "badge": _("Badges"),
     "token": _("API tokens"),
     "workspace": _("The workspace"),
 }

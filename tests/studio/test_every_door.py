@@ -128,6 +128,12 @@ AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent
 DOORS: dict[str, Door] = {
     "start": Door(GET=Way(SIGNED_IN, 302)),
     "healthz": Door(GET=Way(EVERYBODY)),
+    "badge": Door({"token": "badge_token"}, GET=Way(EVERYBODY)),  # what it shows, and to whom no more: test_badges.py
+    "badge_text": Door({"token": "badge_token"}, GET=Way(EVERYBODY)),
+    "make_badge": Door(
+        POST=Way(EDITORS, 302, lambda things: {"kind": "run", "name": things.run, "days": "30"}),
+    ),
+    "revoke_badge": Door({"pk": "badge"}, POST=Way(EDITORS, 302)),
     "metrics": Door(GET=Way(EVERYBODY, 401)),  # what a token opens: tests/api/test_metrics.py
     "api": Door(  # all of it: tests/api/test_every_operation.py
         fixed={"rest": "v1/me"}, GET=Way(EVERYBODY, 200, others={"nobody": 401})

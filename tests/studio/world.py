@@ -1,6 +1,7 @@
 """A workspace with one of everything in it, and another one beside it, for tests that walk every door."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 from django.test import Client
@@ -13,6 +14,7 @@ from compute.states import JobState, NodeState
 from runs import snapshots, uploads
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
+from studio.api.models import Badge
 from studio.people.actions import create_workspace, invite, issue_token, make_team, set_role
 from studio.people.models import Membership, User, Workspace
 from studio.people.permissions import Role
@@ -50,6 +52,10 @@ class Things:
             for number, status in enumerate([RunStatus.RUNNING, RunStatus.COMPLETED], 1)
         )
 
+        badge = Badge.objects.create(
+            workspace=self.space, run=Run.objects.get(run_id=self.run), expires_at=timezone.now() + timedelta(days=1)
+        )
+        self.badge, self.badge_token = badge.pk, badge.token
         files = [{"path": "big.bin", "size": 3, "sha256": hashlib.sha256(b"big").hexdigest()}]
         self.upload = uploads.begin(self.space, owner, files, {}).id
 

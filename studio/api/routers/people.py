@@ -32,7 +32,9 @@ class WorkspaceFacts(Schema):
     nodes_at_most: int
     queued_jobs: int
     oldest_wait_since: datetime | None
-    spend_usd_per_hour: Decimal
+    spend_usd_per_hour: Decimal = Field(description="Of the nodes that are up, at the prices here.")
+    azure_usd_per_hour: Decimal = Field(description="What they would cost in Azure.")
+    prices: str = Field(description="What the figures rest on: currency, region and date.")
 
 
 class Member(Schema):
@@ -102,6 +104,8 @@ def get_workspace(request: StudioRequest) -> dict[str, Any]:
         "queued_jobs": now.queue,
         "oldest_wait_since": now.oldest,
         "spend_usd_per_hour": now.spend_usd_per_hour,
+        "azure_usd_per_hour": now.azure_usd_per_hour,
+        "prices": now.rests_on,
     }
 
 

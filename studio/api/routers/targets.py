@@ -51,7 +51,9 @@ class Target(Schema):
     allocation_state: str
     vm_size: str
     vm_priority: str
-    price_usd_per_hour: Decimal | None = Field(description="Of one node.")
+    price_usd_per_hour: Decimal | None = Field(description="Of one node, here.")
+    price: str = Field(description="What the prices rest on: currency, region and date.")
+    azure_price_usd_per_hour: Decimal | None = Field(description="Of the same in Azure.")
     cost_usd_per_hour: Decimal | None = Field(description="Of the nodes that are up.")
     min_nodes: int
     max_nodes: int
@@ -168,7 +170,9 @@ def _row(row: listing.Row) -> dict[str, Any]:
         "allocation_state": target.allocation_state,
         "vm_size": target.vm_size,
         "vm_priority": target.vm_priority,
-        "price_usd_per_hour": target.price_usd_per_hour,
+        "price_usd_per_hour": row.price.amount if row.price else None,
+        "price": row.price.said if row.price else "",
+        "azure_price_usd_per_hour": row.azure_price.amount if row.azure_price else None,
         "cost_usd_per_hour": row.cost_now,
         "min_nodes": target.min_nodes,
         "max_nodes": target.max_nodes,
