@@ -23,6 +23,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.cache import cache
 from django.core.checks import Tags, run_checks
+from django.core.mail import get_connection
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -197,6 +198,24 @@ def quotas() -> Iterator[Finding]:
         yield bad(f"The quota ledger is wrong in {len(wrong)} places: {wrong[0].what}.", mend)
     else:
         yield ok("The quota ledger says what the nodes do.")
+
+
+def mail() -> Iterator[Finding]:
+    """Sign in to the mail server, and send nothing."""
+    from studio.notifications.mail import is_set_up
+
+    if not is_set_up():
+        mend = "Name a mail server in EMAIL_HOST (README.md has the variables), and restart."
+        yield warn("E-mail is not set up: nobody is written to, not even who forgot their password.", mend)
+        return
+    where = f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
+    try:
+        with get_connection(timeout=PATIENCE):
+            yield ok(f"The mail server answers: {where}.")
+    except OSError as exc:  # as all of smtplib's are
+        yield bad(
+            f"The mail server {where} does not answer as it should: {_words(exc)}", "Correct EMAIL_HOST and its kin."
+        )
 
 
 # Files

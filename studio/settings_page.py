@@ -21,6 +21,7 @@ from compute import disk, isolation
 from compute.models import Host
 from compute.quotas.tasks import last_check
 from studio.http import StudioRequest
+from studio.notifications import mail
 from studio.people import actions as people
 from studio.people.models import Allowance
 from studio.people.permissions import Right, require
@@ -68,6 +69,7 @@ def settings_page(request: StudioRequest) -> HttpResponse:
         "run_processes": settings.RUN_PROCESSES,
         "allowances": [(one, request.workspace.allows(one), RISKS[one]) for one in Allowance],
         "can_seal": bool(settings.SEAL_KEYS),
+        "mail_is_set_up": mail.is_set_up(),
     }
     return render(request, "settings.html", facts)
 

@@ -24,8 +24,9 @@ from compute.models import ComputeTarget
 from runs.models import Experiment, Run
 from runs.states import FINAL, WAITING, RunStatus
 from studio.http import StudioRequest, wants_partial
+from studio.notifications.models import Webhook
 from studio.people.models import Membership, Workspace
-from studio.people.permissions import Right, may
+from studio.people.permissions import TABLE, Right, Role, may
 
 SHOWN_ON_HOME = 6  # of each list
 LATELY = timedelta(days=7)
@@ -76,6 +77,14 @@ class Frame:
         if not may(self.request.user, Right.EDIT_SAFETY, space):
             found = found.filter(created_by=self.request.user.pk)
         return list(found.order_by("name"))
+
+    @cached_property
+    def failing_webhooks(self) -> list[Webhook]:
+        """Return the webhooks that were given up, for who may mend them."""
+        membership: Membership | None = getattr(self.request, "membership", None)
+        if membership is None or Right.EDIT_NOTIFICATIONS not in TABLE[Role(membership.role)]:
+            return []
+        return list(membership.workspace.webhooks.exclude(problem=""))
 
     @cached_property
     def counts(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ from django.urls import include, path
 from studio import settings_page, shell
 from studio.api import badges
 from studio.api.gate import gate, metrics
+from studio.notifications.views import choose_mail
 from studio.people import activity_views as activity
 from studio.people import token_views as tokens
 from studio.people import views as people
@@ -26,6 +27,7 @@ urlpatterns = [
     path("join/<str:token>/", people.join, name="join"),
     path("profile/", people.profile, name="profile"),
     path("profile/sessions/", people.end_session, name="end_session"),
+    path("profile/notifications/", choose_mail, name="choose_mail"),
     path("w/<str:workspace>/", shell.home, name="home"),
     path("w/<str:workspace>/settings/", settings_page.settings_page, name="settings"),
     path("w/<str:workspace>/settings/attaching/", settings_page.set_allowances, name="set_allowances"),
@@ -40,6 +42,7 @@ urlpatterns = [
     path("w/<str:workspace>/tokens/", tokens.tokens, name="tokens"),  # ?of=all
     path("w/<str:workspace>/tokens/<int:pk>/revoke/", tokens.revoke_token, name="revoke_token"),
     path("w/<str:workspace>/members/<int:pk>/", people.edit_member, name="edit_member"),
+    path("w/<str:workspace>/notifications/", include("studio.notifications.urls")),
     path("w/<str:workspace>/compute/", include("compute.urls")),
     path("w/<str:workspace>/", include("runs.urls")),
 ]

@@ -15,6 +15,7 @@ from compute.states import AllocationState, EndReason, JobState, NodeState, Prov
 from runs import snapshots
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
+from studio.notifications.models import Delivery
 from studio.people.actions import (
     create_workspace,
     invite,
@@ -29,6 +30,7 @@ from studio.people.models import SignInLink, User, Workspace
 from studio.people.permissions import Right, Role
 from tests.compute.clusters import make_cluster, make_job, make_node
 from tests.compute.tiny import OTHER_KEY, looked_at, make_attached
+from tests.studio.notifications.things import make_webhook
 
 LINES = "".join(
     f"epoch {n:3}  loss {2.3 / n:.4f}\n{'WARNING: the learning rate is low' if n % 9 == 0 else 'ok'}\n"
@@ -81,6 +83,11 @@ def furnish(ana: User) -> Workspace:
     attached = make_attached(workspace, ana)
     attached.examinations.update(by=ben)
     host_keys.block(make_attached(workspace, ana, "annex", "annex.example"), OTHER_KEY)
+    make_webhook(workspace, ana)
+    failing, given_up = make_webhook(workspace, ana, name="teams", format="teams", problem="It answers 404 Not Found.")
+    facts = {"state": "failed", "code": 404, "said": "It answers 404 Not Found.", "attempts": 14}
+    Delivery.objects.filter(pk=given_up.pk).update(**facts)
+    Delivery.objects.create(notice=given_up.notice, webhook=failing, give_up_at=timezone.now() + timedelta(days=1))
     draft = begin(workspace, "Tiny", by=ana)
     typed = {"name": "new-lab", "address": "not ubuntu", "authentication": "key", "resource_id": ""}
     keep(draft, typed=typed, config=typed, secrets={})
@@ -239,6 +246,12 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("tokens as reader", of("tokens"), "rita"),
         Place("members", of("members")),
         Place("settings", of("settings")),
+        Place("notifications", of("notifications:webhooks")),
+        Place("notifications of nothing", reverse("notifications:webhooks", args=["empty-team"])),
+        Place("notifications as reader", of("notifications:webhooks"), "rita"),
+        Place("webhook new", of("notifications:new")),
+        Place("webhook", of("notifications:webhook", workspace.webhooks.get(name="ops").pk)),
+        Place("webhook given up", of("notifications:webhook", workspace.webhooks.get(name="teams").pk)),
         Place("azure", of("compute:azure")),
         Place("prices", of("compute:prices")),
         Place("prices as reader", of("compute:prices"), "rita"),

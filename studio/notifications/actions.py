@@ -95,7 +95,8 @@ def add_webhook(webhook: Webhook, address: str, *, by: User) -> str:
     webhook.keep("signing", secret)
     _set_address(webhook, address)
     webhook.save()
-    _note(webhook, by, "webhook.add", {"after": _facts(webhook)})
+    note(webhook.workspace, by, "webhook.add", webhook, **_named(webhook), detail={"after": _facts(webhook)})
+    webhook.moved()
     return secret
 
 
@@ -110,7 +111,15 @@ def change_webhook(webhook: Webhook, address: str, *, by: User) -> None:
         outbox.drop(webhook)
     mine = ("name", "format", "language", "events", "experiment", "is_on", "sealed", "host", "ending")
     webhook.save(update_fields=[*mine, "failures", "resting_until", "problem"])
-    _note(webhook, by, "webhook.change", {"before": before, "after": _facts(webhook) | {"new_address": bool(address)}})
+    note(
+        webhook.workspace,
+        by,
+        "webhook.change",
+        webhook,
+        **_named(webhook),
+        detail={"before": before, "after": _facts(webhook) | {"new_address": bool(address)}},
+    )
+    webhook.moved()
 
 
 @transaction.atomic
@@ -122,14 +131,16 @@ def renew_secret(webhook: Webhook, *, by: User) -> str:
     webhook.keep("signing", secret)
     webhook.former_until = timezone.now() + FORMER_SIGNS
     webhook.save(update_fields=["sealed", "former_until"])
-    _note(webhook, by, "webhook.secret", {})
+    note(webhook.workspace, by, "webhook.secret", webhook, **_named(webhook), detail={})
+    webhook.moved()
     return secret
 
 
 @transaction.atomic
 def delete_webhook(webhook: Webhook, *, by: User) -> None:
     """Delete a webhook with its log; nothing more is sent."""
-    _note(webhook, by, "webhook.delete", {"before": _facts(webhook)})
+    note(webhook.workspace, by, "webhook.delete", webhook, **_named(webhook), detail={"before": _facts(webhook)})
+    webhook.moved()
     webhook.delete()
 
 
@@ -162,7 +173,7 @@ def deliver_again(delivery: Delivery, *, by: User) -> None:
     if not ended.update(**fresh):
         raise NotAllowedNow(_("It waits to be sent already."))
     Webhook.objects.filter(pk=webhook.pk).update(resting_until=None)
-    _note(webhook, by, "webhook.again", {"message": delivery.message_id})
+    note(webhook.workspace, by, "webhook.again", webhook, **_named(webhook), detail={"message": delivery.message_id})
     webhook.moved()
     transaction.on_commit(lambda: current_app.send_task(DELIVER))
 
@@ -176,9 +187,8 @@ def _set_address(webhook: Webhook, address: str) -> None:
     webhook.ending = url.url[-4:]
 
 
-def _note(webhook: Webhook, by: User, verb: str, detail: dict[str, Any]) -> None:
-    note(webhook.workspace, by, verb, webhook, kind="webhook", name=webhook.name, detail=detail)
-    webhook.moved()
+def _named(webhook: Webhook) -> dict[str, str]:
+    return {"kind": "webhook", "name": webhook.name}
 
 
 def _facts(webhook: Webhook) -> dict[str, Any]:

@@ -40,6 +40,19 @@ class Format(models.TextChoices):
     TEAMS = "teams", "Microsoft Teams"
 
 
+class Faring(models.TextChoices):
+    """How a webhook fares."""
+
+    OFF = "off", _("Turned off")
+    FAILING = "failing", _("Given up")
+    RESTING = "resting", _("Tried again later")
+    WELL = "well", _("Well")
+
+    @property
+    def tone(self) -> str:
+        return {"failing": "bad", "resting": "warn", "well": "ok"}.get(self.value, "idle")
+
+
 class Webhook(models.Model):
     """An address that a workspace tells of what happens. The address is a secret: whoever knows it may write there."""
 
@@ -83,8 +96,13 @@ class Webhook(models.Model):
         return ["former"] if goes_on and "former" in self.sealed else []
 
     @property
-    def is_resting(self) -> bool:
-        return self.resting_until is not None and self.resting_until > timezone.now()
+    def faring(self) -> Faring:
+        """Return how it fares, the worst first."""
+        if not self.is_on:
+            return Faring.OFF
+        if self.problem:
+            return Faring.FAILING
+        return Faring.RESTING if self.failures else Faring.WELL
 
     def keep(self, name: str, value: str) -> None:
         """Seal a secret; the row has its id already and is saved afterwards. Raises NoSealKey."""
@@ -189,6 +207,10 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.notice_id} to {self.webhook or self.person}"
+
+    @property
+    def shown_state(self) -> DeliveryState:
+        return DeliveryState(self.state)
 
     @property
     def message_id(self) -> str:

@@ -48,7 +48,7 @@ def tell_of_tokens() -> None:
                 gettext_noop("The API token %(name)s expires soon") % {"name": token.name},
                 gettext_noop("It works until %(day)s.") % {"day": token.expires_at.strftime("%Y-%m-%d %H:%M UTC")},
                 gettext_noop("Make another one, and put it where this one is used."),
-                path=f"/w/{token.workspace.name}/",
+                path=f"/w/{token.workspace.name}/tokens/",
                 facts={gettext_noop("Of"): token.user.username},
                 data=data | {"user": token.user.username},
             )

@@ -66,6 +66,11 @@ VERBS: dict[str, Verb] = {
     "badge.revoke": Verb("ban", _("revoked a badge of it")),
     "token.make": Verb("key-round", _("made it")),
     "token.revoke": Verb("ban", _("revoked it")),
+    "webhook.add": Verb("plus", _("made it")),
+    "webhook.change": Verb("pencil", _("changed it")),
+    "webhook.secret": Verb("key-round", _("made a new signing secret")),
+    "webhook.again": Verb("refresh-cw", _("sent the message %(message)s again"), tells=True),
+    "webhook.delete": Verb("trash-2", _("deleted it")),
 }
 UNKNOWN = "pencil"  # the icon of a verb of a newer studio
 
@@ -83,6 +88,7 @@ FAMILIES: dict[str, Any] = {
     "ledger": _("The ledger of cores"),
     "badge": _("Badges"),
     "token": _("API tokens"),
+    "webhook": _("Webhooks"),
     "workspace": _("The workspace"),
 }
 KINDS: dict[str, Any] = {
@@ -96,6 +102,7 @@ KINDS: dict[str, Any] = {
     "price": _("price"),
     "ledger": _("ledger of cores"),
     "token": _("API token"),
+    "webhook": _("webhook"),
     "workspace": _("workspace"),
 }
 NAMES: dict[str, Any] = {
@@ -105,6 +112,13 @@ NAMES: dict[str, Any] = {
     "usd_per_hour": _("US dollars an hour"),
     "address": _("address"),
     "allowances": _("may be attached"),
+    "events": _("events"),
+    "experiment": _("experiment"),
+    "format": _("format"),
+    "host": _("host"),
+    "is_on": _("turned on"),
+    "language": _("language"),
+    "new_address": _("new address"),
     "cores": _("cores"),
     "credentials": _("credentials"),
     "description": _("description"),

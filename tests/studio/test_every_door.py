@@ -118,11 +118,17 @@ def _machine(things: Things) -> dict[str, Any]:
     return answers | {"authentication": "key", "private_key": "a key"}
 
 
+def _webhook(things: Things) -> dict[str, Any]:
+    answers = {"name": "new-one", "format": "json", "events": "run.failed", "language": "en", "is_on": "on"}
+    return answers | {"address": "https://1.1.1.1/hook"}
+
+
 # ---------- The table of URLs ----------
 PAGE = Door(GET=Way())
 RUN = {"run_id": "run"}
 TARGET = {"name": "cluster"}
 ATTACHED = {"name": "attached"}
+WEBHOOK = {"pk": "webhook"}
 AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent on
 
 DOORS: dict[str, Door] = {
@@ -139,6 +145,7 @@ DOORS: dict[str, Door] = {
         fixed={"rest": "v1/me"}, GET=Way(EVERYBODY, 200, others={"nobody": 401})
     ),
     "profile": Door(GET=Way(SIGNED_IN), POST=Way(SIGNED_IN, 302, {"first_name": "A", "theme": "dark"})),
+    "choose_mail": Door(POST=Way(SIGNED_IN, 302, {"events": "run.failed", "least_minutes": "10"})),
     "end_session": Door(POST=Way(SIGNED_IN, 302)),
     "sign_in_by_link": Door(
         fixed={"token": "guessed"}, GET=Way(EVERYBODY, 410), POST=Way(EVERYBODY, 410)
@@ -164,6 +171,14 @@ DOORS: dict[str, Door] = {
     "tokens": Door(GET=Way(), POST=Way(MEMBERS, 200, {"name": "nightly", "preset": "read", "days": "30"})),
     "revoke_token": Door({"pk": "api_token"}, POST=Way(MEMBERS, 404, others={"Owner": 302})),  # somebody else's
     "edit_invitation": Door({"pk": "invitation"}, POST=Way(OWNERS, 302, {"action": "revoke"})),
+    # ----- Notifications -----
+    "notifications:webhooks": PAGE,
+    "notifications:new": Door(GET=Way(OWNERS), POST=Way(OWNERS, 200, _webhook)),
+    "notifications:webhook": Door(WEBHOOK, GET=Way(OWNERS), POST=Way(OWNERS, 302, _webhook)),
+    "notifications:test": Door(WEBHOOK, POST=Way(OWNERS)),  # an address inside, where nothing is sent
+    "notifications:secret": Door(WEBHOOK, POST=Way(OWNERS)),
+    "notifications:delete": Door(WEBHOOK, POST=Way(OWNERS, 302)),
+    "notifications:again": Door(WEBHOOK | {"delivery": "delivery"}, POST=Way(OWNERS, 302)),
     # ----- Compute -----
     "compute:list": PAGE,
     "compute:delete_many": Door(POST=Way(COMPUTE, 302, lambda things: {"target": [things.cluster], "confirmed": "1"})),

@@ -20,6 +20,7 @@ from studio.people.models import Membership, User, Workspace
 from studio.people.permissions import Role
 from tests.compute.clusters import make_cluster, make_node
 from tests.compute.tiny import make_attached
+from tests.studio.notifications.things import make_webhook
 
 PASSWORD = "correct horse"
 
@@ -37,6 +38,8 @@ class Things:
         self.invitation = invitation.pk
         self.team = make_team(self.space, "Vision", by=owner).pk
         self.api_token = issue_token(self.space, owner, "nightly", set(), days=30)[0].pk
+        webhook, delivery = make_webhook(self.space, owner)
+        self.webhook, self.delivery = webhook.pk, delivery.pk
         ensure_local(self.space)
         cluster = make_cluster(self.space, f"cluster-{name}"[:16].rstrip("-"))
         self.cluster = cluster.name
