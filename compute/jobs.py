@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from compute import disk, environments, launch, logs
 from compute.drivers.base import Attaches, Executes, JobReport, Phase, Queues
 from compute.models import EnvironmentState, Job
-from compute.quotas import ledger
+from compute.quotas import budgets, ledger
 from compute.states import EndReason, JobState, NodeState
 from compute.usage import record
 from studio.errors import StudioError
@@ -60,7 +60,8 @@ def start_when_room(job: Job) -> None:
 def why_held(job: Job) -> str:
     """Return in one sentence why a job that needs no node may not start now; empty: it may."""
     driver = job.target.driver
-    return job.target.why_held or disk.why_full() or (driver.why_not_now() if isinstance(driver, Attaches) else "")
+    not_now = driver.why_not_now() if isinstance(driver, Attaches) else ""
+    return job.target.why_held or disk.why_full() or not_now or budgets.held([job]).get(job.pk, "")
 
 
 def _start_without_queue(job: Job) -> None:

@@ -22,7 +22,7 @@ from compute.engines import embedded, plan
 from compute.engines.ceilings import Ceiling
 from compute.engines.facts import ClusterView, JobView, NodeView, Plan, Preempt, can_ever_run
 from compute.models import ComputeTarget, Host, Job, Node, ScalingEvent
-from compute.quotas import bounds, guarantees, ledger
+from compute.quotas import bounds, budgets, guarantees, ledger
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
 from studio.errors import QuotaExceeded
 
@@ -41,7 +41,7 @@ class World:
     jobs: dict[int, Job]  # those that wait, ready or not
     bounds: dict[int, bounds.Bound]  # the limits of cores that there are
     guarantees: guarantees.Standing
-    full: str = ""  # why none of them can start now, whatever nodes there are
+    held: dict[int, str]  # why a job cannot start now, whatever nodes there are
 
 
 @dataclass
@@ -150,7 +150,16 @@ def _read(host: Host) -> World:
         job.target = targets[job.target_id]
     limits = {bound.id: bound for bound in bounds.standing()}
     ready = [job for job in found.values() if job.state == JobState.WAITING]
-    return World(host, targets, nodes, found, limits, guarantees.standing(ready), disk.why_full() if found else "")
+    return World(host, targets, nodes, found, limits, guarantees.standing(ready), _held(found))
+
+
+def _held(waiting: dict[int, Job]) -> dict[int, str]:
+    """Return why a job that waits cannot start now, whatever nodes there are: the disk is full, or the money spent."""
+    if not waiting:
+        return {}
+    if full := disk.why_full():
+        return dict.fromkeys(waiting, full)
+    return budgets.held(waiting.values())
 
 
 def _cluster_view(target: ComputeTarget, *, maximum: int | None = None) -> ClusterView:
@@ -194,7 +203,8 @@ def _plan(world: World) -> Plan:
                 guaranteed=j.pk in world.guarantees.guaranteed,
                 takes_from=_takes_from(j, world) if j.pk in world.guarantees.guaranteed else frozenset(),
             )
-            for j in ({} if world.full else world.jobs).values()
+            for j in world.jobs.values()
+            if j.pk not in world.held
         ],
         timezone.now().timestamp(),
         [_ceiling(bound, world) for bound in world.bounds.values()],
@@ -392,7 +402,7 @@ def _store_waits(world: World, decided: Plan) -> None:
         pk: reasons.why_it_waits(wait, world.jobs[pk], jobs=named, targets=world.targets, bounds=world.bounds)
         for pk, wait in decided.waits.items()
     }
-    for pk, reason in (dict.fromkeys(world.jobs, world.full) if world.full else told).items():
+    for pk, reason in (told | world.held).items():
         job, reason = world.jobs[pk], reason[:500]
         if job.wait_reason != reason and Job.objects.filter(pk=pk, state=job.state).update(wait_reason=reason):
             job.wait_reason = reason

@@ -18,6 +18,7 @@ from compute import environments, jobs, launch
 from compute.actions import cannot_ever_run, check_quota
 from compute.drivers.base import Attaches
 from compute.models import ComputeTarget, Job
+from compute.quotas import budgets
 from compute.states import EndReason, JobState
 from runs import announcing, snapshots
 from runs.configuration import RunConfiguration
@@ -48,7 +49,7 @@ def submit_run(
     """Submit a run; the same `token` again returns the run it submitted.
 
     Raises CannotEverRun when the target can never give what it asks for, or the snapshot lacks its script;
-    QuotaExceeded when its nodes are more than a limit allows at once;
+    QuotaExceeded when its nodes are more than a limit allows at once, or its budget is used up;
     NotAllowedNow for a name or a tag that is not valid.
     """
     if token and (made := Run.objects.filter(token=token, workspace=workspace).first()):
@@ -57,7 +58,9 @@ def submit_run(
         token = None  # of a form of another workspace
     if reason := cannot_ever_run(target, config.node_count):
         raise CannotEverRun(reason, _("Choose fewer nodes or another target."))
-    check_quota(target, config.node_count, person=by, team=team_of(workspace, by))
+    team = team_of(workspace, by)
+    check_quota(target, config.node_count, person=by, team=team)
+    budgets.check(target, by, team)
     if config.script not in {entry["path"] for entry in snapshot.manifest}:
         raise CannotEverRun(
             _("The files have no script “%(script)s”.") % {"script": config.script},

@@ -170,6 +170,7 @@ CELERY = {
         "reconcile-runs": {"task": "runs.tasks.reconcile", "schedule": 5.0, "options": {"expires": 5}},
         "refresh-targets": {"task": "compute.tasks.refresh_targets", "schedule": 30.0, "options": {"expires": 30}},
         "ledger": {"task": "compute.quotas.tasks.check_ledger", "schedule": 3600.0, "options": {"expires": 3600}},
+        "budgets": {"task": "compute.quotas.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},
         "usage": {"task": "compute.usage.tasks.take_up", "schedule": 600.0, "options": {"expires": 600}},
         "evict": {"task": "compute.tasks.evict_environments", "schedule": 3600.0},
         "deliver": {"task": "studio.notifications.tasks.deliver", "schedule": 5.0, "options": {"expires": 5}},

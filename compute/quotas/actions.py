@@ -221,6 +221,7 @@ def set_budget(
         return None
     budget.usd_per_month, budget.version = amount, budget.version + 1
     budget.updated_at, budget.updated_by = timezone.now(), by
+    budget.warned_for = budget.reached_for = None  # the new amount may be told of again
     budget.save()
     facts = {"before": before, "after": str(amount)}
     note(workspace, by, "budget.set", budget, kind="budget", name=whose, detail=facts)

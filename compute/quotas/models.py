@@ -96,6 +96,10 @@ class Budget(models.Model):
     team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
     person = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
     usd_per_month = models.DecimalField(max_digits=12, decimal_places=2)
+    # Each the first day of a month (UTC), in which…
+    overridden_for = models.DateField(null=True, blank=True)  # …runs start although it is used up
+    warned_for = models.DateField(null=True, blank=True)  # …people were told that it is used up by 80 %
+    reached_for = models.DateField(null=True, blank=True)  # …and that it is used up
     version = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField(default=timezone.now)
     updated_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -114,7 +118,12 @@ class Budget(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.usd_per_month} USD a month of {self.person or self.team or self.workspace}"
+        return f"{self.usd_per_month} USD a month of {self.whose}"
+
+    @property
+    def whose(self) -> str:
+        """Return the name of the person, the team or the workspace that it is for."""
+        return str(self.person or self.team or self.workspace)
 
 
 class Account(models.Model):

@@ -1,4 +1,4 @@
-"""The ledger is compared with the nodes every hour; what is wrong is said loudly, and repaired by a person."""
+"""What is looked at again and again: whether the ledger says what the nodes do, and how far budgets are used up."""
 
 import logging
 from typing import Any
@@ -7,7 +7,7 @@ from celery import shared_task
 from django.core.cache import cache
 from django.utils import timezone
 
-from compute.quotas import ledger
+from compute.quotas import budgets, ledger
 
 logger = logging.getLogger(__name__)
 KEPT = "studio.ledger"  # {"at": ISO time, "wrong": how many}
@@ -22,6 +22,12 @@ def check_ledger() -> None:
         logger.error("The quota ledger is wrong: %s.", drift.what)
     if found:
         logger.error("The quota ledger is wrong in %d places; see `manage.py ledger`.", len(found))
+
+
+@shared_task(name="compute.quotas.tasks.watch_budgets")
+def watch_budgets() -> None:
+    """Tell people of budgets that are used up, or nearly."""
+    budgets.watch()
 
 
 def last_check() -> dict[str, Any] | None:

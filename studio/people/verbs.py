@@ -59,6 +59,7 @@ VERBS: dict[str, Verb] = {
     "team.delete": Verb("trash-2", _("deleted it")),
     "limit.set": Verb("gauge", _("set the limit")),
     "budget.set": Verb("wallet", _("set the budget")),
+    "budget.override": Verb("wallet", _("let runs start although the budget is used up, or no longer")),
     "budget.remove": Verb("wallet", _("removed the budget")),
     "price.set": Verb("badge-dollar-sign", _("set the price")),
     "ledger.rebuild": Verb("wrench", _("rebuilt it; it was wrong in %(n)s places"), tells=True),
