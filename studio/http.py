@@ -26,6 +26,11 @@ def wants_partial(request: StudioRequest) -> bool:
     return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request
 
 
+def id_in(text: str) -> int:
+    """Return the id that a field or a query names; 0, which no row has, for whatever is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
 class Streamed(StreamingHttpResponse):
     """A response that is read piece by piece by either kind of server.
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from studio import csvs
+from studio.http import id_in
 from studio.people import chain
 from studio.people.models import Activity, Chain, Workspace
 from studio.people.origin import Way
@@ -26,7 +27,6 @@ PAGE = 50
 BATCH = 2000  # entries that an export reads at once
 LOOKED_AT = 50_000  # entries of a chain that the page looks through; `manage.py doctor` looks through all
 LOOKED_FOR = 60  # seconds, for which the page believes what it has found
-LARGEST_ID = 2**63 - 1
 
 Find = Callable[[Workspace, list[int]], dict[int, str]]  # ids → addresses of those that are there
 _finds: dict[str, Find] = {}
@@ -53,7 +53,6 @@ class ActivityFilter:
     @classmethod
     def from_query(cls, query: QueryDict) -> "ActivityFilter":
         kind, _colon, object_id = query.get("object", "").partition(":")
-        before = query.get("before", "")
         return cls(
             text=query.get("q", "").strip()[:200],
             who=query.get("who", "").strip()[:150],
@@ -62,7 +61,7 @@ class ActivityFilter:
             object_id=object_id[:255],
             since=_day(query.get("since", "")),
             until=_day(query.get("until", "")),
-            before=int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else 0,
+            before=id_in(query.get("before", "")),
         )
 
     @property
@@ -175,8 +174,8 @@ def page_of(asked: ActivityFilter, workspace: Workspace) -> Page:
 def _rows(workspace: Workspace, entries: list[Activity]) -> list[Row]:
     addresses: dict[tuple[str, str], str] = {}
     for kind in {entry.object_kind for entry in entries} & _finds.keys():
-        ids = {e.object_id for e in entries if e.object_kind == kind and e.object_id.isdecimal()}
-        found = _finds[kind](workspace, sorted(one for i in ids if (one := int(i)) <= LARGEST_ID))
+        ids = {id_in(entry.object_id) for entry in entries if entry.object_kind == kind}
+        found = _finds[kind](workspace, sorted(ids - {0}))
         addresses |= {(kind, str(pk)): address for pk, address in found.items()}
     return [Row(entry, addresses.get((entry.object_kind, entry.object_id), "")) for entry in entries]
 

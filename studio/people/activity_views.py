@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from studio import csvs
-from studio.http import Streamed, StudioRequest, wants_partial
+from studio.http import Streamed, StudioRequest, id_in, wants_partial
 from studio.people.activity import (
     ActivityFilter,
     as_csv,
@@ -50,8 +50,7 @@ def activity(request: StudioRequest) -> HttpResponse:
 
 
 def _new(request: StudioRequest, asked: ActivityFilter) -> dict[str, Any]:
-    since = request.GET.get("since", "")
-    known = int(since) if since.isascii() and since.isdecimal() and len(since) < 19 else 0
+    known = id_in(request.GET.get("since", ""))
     fresh = asked.of(request.workspace).filter(pk__gt=known)[:MOST_COUNTED].count()
     return {"asked": asked, "fresh": fresh, "newest": known, "most": MOST_COUNTED}
 

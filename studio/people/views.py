@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studio.errors import NotThere
-from studio.http import StudioRequest
+from studio.http import StudioRequest, id_in
 from studio.people import actions
 from studio.people.forms import MemberForm, NewAccountForm, ProfileForm, TeamForm
 from studio.people.models import Invitation, Membership, SignInLink, Team, User
@@ -95,9 +95,7 @@ def profile(request: StudioRequest) -> HttpResponse:
 def end_session(request: StudioRequest) -> HttpResponse:
     """Sign oneself out elsewhere: of one session (`session=12`), or of every one but this."""
     chosen, here = request.POST.get("session", ""), request.session.session_key or ""
-    if chosen and not (chosen.isascii() and chosen.isdigit() and len(chosen) < 19):
-        raise NotThere
-    ended = actions.end_sessions(request.user, only=int(chosen) if chosen else None, but=here)
+    ended = actions.end_sessions(request.user, only=id_in(chosen) if chosen else None, but=here)
     if chosen and not ended:
         raise NotThere
     said = ngettext("Signed out of %(n)d session.", "Signed out of %(n)d sessions.", ended) % {"n": ended}
@@ -257,11 +255,9 @@ def edit_team(request: StudioRequest, pk: int) -> HttpResponse:
 
 
 def _team(request: StudioRequest, pk: str) -> Team:
-    found = (
-        request.workspace.teams.filter(pk=int(pk)).first() if pk.isascii() and pk.isdecimal() and len(pk) < 19 else None
-    )
+    found = request.workspace.teams.filter(pk=id_in(pk)).first()
     if found is None:
-        raise NotThere
+        raise NotThere(_("This team is not there any more."), _("Look at the list again."))
     return found
 
 

@@ -5,10 +5,12 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.test import RequestFactory
 
 from studio import doctor
@@ -148,6 +150,17 @@ def test_what_a_crash_left_is_linked_by_the_clock_and_told_when_it_waits(chain: 
     chain.refresh_from_db()
     assert verify(chain).is_whole
     assert chain.length == 7
+
+
+def test_entries_older_than_the_chain_are_linked_by_its_migration(chain: Chain, ana: User, cleo: User) -> None:
+    note(create_workspace("other-team", cleo), cleo, "run.cancel", cleo, kind="run", name="é", detail={"x": [1.5]})
+    note(None, None, "studio.start", ana, kind="studio", name="studio")
+    behind_its_back("UPDATE people_activity SET seq = NULL, hash = '', way = '', address = ''")
+    Chain.objects.all().delete()
+    old = MigrationExecutor(connection).loader.project_state([("people", "0007_chain_what_is_there")]).apps
+    import_module("studio.people.migrations.0007_chain_what_is_there").chain_all(old, None)
+    found = {name: (verdict.is_whole, verdict.length, verdict.waiting) for name, verdict in verify_all()}
+    assert found == {"vision-team": (True, 6, 0), "other-team": (True, 2, 0), "studio": (True, 1, 0)}
 
 
 def test_what_belongs_to_no_workspace_has_a_chain_of_its_own(chain: Chain, ana: User) -> None:
