@@ -145,6 +145,7 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["workspace", "-created_at"], name="runs_newest_first"),
             models.Index(fields=["workspace", "status"], name="runs_by_status"),
+            models.Index(fields=["workspace", "ended_at", "status"], name="runs_by_end"),
             models.Index(fields=["target", "-created_at"], name="runs_of_a_target"),
             # One for each way to sort the list, read alone: the 1,900th page is as quick as the first. They hold what
             # is filtered by, too; and only what is not archived: PostgreSQL sorts by no index that follows an IS NULL.

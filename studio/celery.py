@@ -10,7 +10,9 @@ from django.core.cache import cache
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 app = Celery("studio")
 app.config_from_object(settings.CELERY)
-app.autodiscover_tasks(["studio.notifications", "compute", "compute.quotas", "compute.usage", "runs"])
+app.autodiscover_tasks(
+    ["studio.notifications", "compute", "compute.quotas", "compute.usage", "runs", "studio.dashboards"]
+)
 app.autodiscover_tasks(["compute"], related_name="examining")
 
 

@@ -79,11 +79,16 @@ async def _publish(group: str, message: dict[str, Any]) -> None:
 
 def pulse(group: str) -> int:
     """Return how many nudges `group` was sent; another number than before means that something moved since."""
+    return heard(group) or 0
+
+
+def heard(group: str) -> int | None:
+    """Return the same; None when it is not known, because the broker is down: then nothing is pushed either."""
     try:
         return int(cache.get(f"pulse.{group}", 0))
-    except Exception:  # the broker may be down; then nothing is pushed either
+    except Exception:
         logger.warning("The pulse of %s is not known.", group, exc_info=True)
-        return 0
+        return None
 
 
 def _count(group: str) -> int:

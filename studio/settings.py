@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "compute.usage",
     "runs",
     "studio.api",
+    "studio.dashboards",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -177,6 +178,8 @@ CELERY = {
         "prune-notices": {"task": "studio.notifications.tasks.prune", "schedule": 3600.0},
         "tell-of-tokens": {"task": "studio.notifications.tasks.tell_of_tokens", "schedule": 3600.0},
         "examinations": {"task": "compute.examining.sweep", "schedule": 30.0, "options": {"expires": 30}},
+        "samples": {"task": "studio.dashboards.tasks.take_samples", "schedule": 60.0, "options": {"expires": 60}},
+        "thin-samples": {"task": "studio.dashboards.tasks.thin_samples", "schedule": 3600.0},
     },
     "beat_schedule_filename": str(DATA_DIR / "beat"),
     "timezone": "UTC",
@@ -205,6 +208,7 @@ ACCOUNT_RATE_LIMITS = {
     "login_failed": "20/5m/ip,5/5m/key",  # of one address; of one account
     "open_link": "30/m/ip",  # invitations and sign-in links
     "api_token": "30/m/ip",  # tokens that do not work
+    "open_dashboard": "60/5m/ip",  # by links that open nothing
     "reset_password": "10/10m/ip,3/10m/key",
     "reset_password_from_key": "20/m/ip",
     "change_password": "5/m/user",
@@ -235,6 +239,11 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "studio.dashboards.charts.LibraryFinder",
+]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "studio.static.HashedStatic"},

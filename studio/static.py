@@ -13,8 +13,8 @@ class HashedStatic(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     support_js_module_import_aggregation = True
 
     def url_converter(self, name: str, hashed_files: Any, template: str | None = None) -> Callable[[Match[str]], str]:
-        """Leave django-htmx's files as they are: their comments name types as if they imported them."""
-        if name.startswith("django_htmx/"):
+        """Leave files of others as they are: django-htmx's comments name types as if they imported them."""
+        if name.startswith(("django_htmx/", "charts/")):
             return lambda match: match[0]
         converter: Callable[[Match[str]], str] = super().url_converter(name, hashed_files, template)
         return converter

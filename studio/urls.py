@@ -5,6 +5,7 @@ from django.urls import include, path
 from studio import settings_page, shell
 from studio.api import badges
 from studio.api.gate import gate, metrics
+from studio.dashboards import links
 from studio.notifications.views import choose_mail
 from studio.people import activity_views as activity
 from studio.people import token_views as tokens
@@ -43,6 +44,9 @@ urlpatterns = [
     path("w/<str:workspace>/tokens/<int:pk>/revoke/", tokens.revoke_token, name="revoke_token"),
     path("w/<str:workspace>/members/<int:pk>/", people.edit_member, name="edit_member"),
     path("w/<str:workspace>/notifications/", include("studio.notifications.urls")),
+    path("w/<str:workspace>/dashboards/", include("studio.dashboards.urls")),
+    path("d/<str:token>/", links.wall, name="dashboard_link"),
+    path("d/<str:token>/tiles/<int:tile>.csv", links.tile_csv, name="dashboard_link_csv"),
     path("w/<str:workspace>/compute/", include("compute.urls")),
     path("w/<str:workspace>/", include("runs.urls")),
 ]

@@ -15,6 +15,9 @@ from compute.states import AllocationState, EndReason, JobState, NodeState, Prov
 from runs import snapshots
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
+from studio.dashboards import samples
+from studio.dashboards.actions import add_tile, make_dashboard, make_link
+from studio.dashboards.models import Dashboard, Shows
 from studio.notifications.models import Delivery
 from studio.people.actions import (
     create_workspace,
@@ -184,6 +187,15 @@ def furnish(ana: User) -> Workspace:
     digits.save()
     for state in (NodeState.IDLE, NodeState.PREPARING, NodeState.LEAVING, NodeState.UNUSABLE):
         make_node(cluster, state)
+    samples.take(now - timedelta(minutes=5))
+    samples.take(now)
+    board = make_dashboard(workspace, "Overview", by=ana, overview=True)
+    measured = {"of": "run", "name": running.run_id, "metric": "", "logarithmic": False}
+    add_tile(board, "metric", options=measured, by=ana)
+    values = "".join(f'{{"name": "loss", "value": {2 / n}, "step": {n}}}\n' for n in range(1, 40))
+    (running.attempts.get().job.folder / "rank-0" / "outputs" / "metrics.jsonl").write_text(values)
+    make_link(board, "screen in the lab", days=30, shows={Shows.NAMES}, by=ana)
+    make_dashboard(workspace, "Nothing on it", by=ana)
     return workspace
 
 
@@ -200,6 +212,8 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         rest.append(Place(f"target {tab}", f"{of('compute:detail', 'cpu-cluster')}?tab={tab}"))
     for tab in ("overview", "connection", "activity"):
         rest.append(Place(f"attached {tab}", f"{of('compute:detail', 'lab')}?tab={tab}"))
+    board = Dashboard.objects.filter(workspace=workspace).earliest("pk")
+    by_link: dict[str, Any] = {"days": 30, "shows": set(Shows), "by": ana}
     draft = Examination.objects.filter(workspace=workspace, is_draft=True).latest("pk")
     wizard = "vm_size=Standard_DS3_v2&vm_priority=Dedicated&min_nodes=1&max_nodes=4&idle_seconds=120&name=new-cluster"
     for step in (1, 2, 3, 4):
@@ -244,6 +258,18 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("tokens", of("tokens")),
         Place("tokens of all", f"{of('tokens')}?of=all"),
         Place("tokens as reader", of("tokens"), "rita"),
+        Place("dashboards", of("dashboards:list")),
+        Place("dashboards of nothing", reverse("dashboards:list", args=["empty-team"])),
+        Place("dashboard", of("dashboards:show", board.pk)),
+        Place("dashboard arranged", f"{of('dashboards:show', board.pk)}?edit=1"),
+        Place("dashboard empty", of("dashboards:show", board.pk + 1)),
+        Place("dashboard shared", of("dashboards:share", board.pk)),
+        Place("dashboard as reader", of("dashboards:show", board.pk), "rita"),
+        Place("dashboard shared as reader", of("dashboards:share", board.pk), "rita"),
+        Place("dashboard wall", of("dashboards:wall", board.pk)),
+        Place("dashboard tile", of("dashboards:add_tile", board.pk, "metric")),
+        Place("dashboard by link", reverse("dashboard_link", args=[make_link(board, "hall", **by_link)[1]]), ""),
+        Place("dashboard by old link", reverse("dashboard_link", args=["old"]), ""),
         Place("members", of("members")),
         Place("settings", of("settings")),
         Place("notifications", of("notifications:webhooks")),

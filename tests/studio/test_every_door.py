@@ -35,6 +35,7 @@ RUNNERS = frozenset({"DataScientist", "Contributor", "Owner"})
 COMPUTE = frozenset({"ComputeOperator", "Contributor", "Owner"})
 EDITORS = frozenset({"Contributor", "Owner"})
 OWNERS = frozenset({"Owner"})
+DASHBOARDS = frozenset({"DataScientist", "Contributor", "Owner"})
 SIGNED_IN = MEMBERS | {"stranger"}
 EVERYBODY = SIGNED_IN | {"nobody"}
 UUID = "33333333-3333-4333-8333-333333333333"
@@ -129,6 +130,8 @@ RUN = {"run_id": "run"}
 TARGET = {"name": "cluster"}
 ATTACHED = {"name": "attached"}
 WEBHOOK = {"pk": "webhook"}
+DASHBOARD = {"pk": "dashboard"}
+TILE = DASHBOARD | {"tile": "tile"}
 AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent on
 
 DOORS: dict[str, Door] = {
@@ -179,6 +182,24 @@ DOORS: dict[str, Door] = {
     "notifications:secret": Door(WEBHOOK, POST=Way(OWNERS)),
     "notifications:delete": Door(WEBHOOK, POST=Way(OWNERS, 302)),
     "notifications:again": Door(WEBHOOK | {"delivery": "delivery"}, POST=Way(OWNERS, 302)),
+    # ----- Dashboards -----
+    "dashboard_link": Door(fixed={"token": "guessed"}, GET=Way(EVERYBODY, 404)),  # good ones: dashboards/test_links.py
+    "dashboard_link_csv": Door(fixed={"token": "guessed", "tile": 1}, GET=Way(EVERYBODY, 404)),
+    "dashboards:list": Door(GET=Way(), POST=Way(DASHBOARDS, 302, {"name": "Mine"})),
+    "dashboards:show": Door(DASHBOARD, GET=Way()),
+    "dashboards:wall": Door(DASHBOARD, GET=Way()),
+    "dashboards:share": Door(DASHBOARD, GET=Way()),
+    "dashboards:edit": Door(DASHBOARD, POST=Way(DASHBOARDS, 302, {"name": "Renamed"})),
+    "dashboards:delete": Door(DASHBOARD, POST=Way(DASHBOARDS, 302)),
+    "dashboards:make_link": Door(DASHBOARD, POST=Way(EDITORS, 200, {"name": "lab", "days": "30"})),
+    "dashboards:revoke_link": Door(DASHBOARD | {"link": "link"}, POST=Way(EDITORS, 302)),
+    "dashboards:add_tile": Door(
+        DASHBOARD, fixed={"kind": "queue"}, GET=Way(DASHBOARDS), POST=Way(DASHBOARDS, 302, {"span": "day"})
+    ),
+    "dashboards:edit_tile": Door(TILE, GET=Way(DASHBOARDS), POST=Way(DASHBOARDS, 302, {"span": "day", "version": "1"})),
+    "dashboards:place_tile": Door(TILE, POST=Way(DASHBOARDS, 302, {"go": "right"})),
+    "dashboards:remove_tile": Door(TILE, POST=Way(DASHBOARDS, 302)),
+    "dashboards:csv": Door(TILE, GET=Way()),
     # ----- Compute -----
     "compute:list": PAGE,
     "compute:delete_many": Door(POST=Way(COMPUTE, 302, lambda things: {"target": [things.cluster], "confirmed": "1"})),
@@ -258,9 +279,13 @@ DOORS: dict[str, Door] = {
 # ---------- The table of sockets: who may, and a query ----------
 SOCKETS: dict[str, tuple[frozenset[str], dict[str, str], str]] = {
     "ws/w/<str:workspace>/live/": (MEMBERS, {}, ""),
+    "ws/w/<str:workspace>/dashboards/<str:pk>/": (MEMBERS, {"pk": "dashboard"}, ""),
     "ws/w/<str:workspace>/compute/<str:name>/nodes/": (MEMBERS, {"name": "cluster"}, ""),
     "ws/w/<str:workspace>/runs/<str:run_id>/log/": (MEMBERS, {"run_id": "run"}, "?stream=1/std_log.txt"),
 }
+
+
+BY_LINK = {"ws/d/<str:token>/"}  # asks nobody who they are: tests/studio/dashboards/test_links.py
 
 
 # ---------- The walk ----------
@@ -326,8 +351,8 @@ def test_every_url_stands_in_the_table_and_every_entry_has_a_url() -> None:
 
 def test_every_socket_stands_in_the_table_and_every_entry_has_a_socket() -> None:
     found = [str(route.pattern) for route in sockets]
-    assert set(found) == set(SOCKETS)
-    assert all("<str:workspace>" in route for route in found)
+    assert set(found) == set(SOCKETS) | BY_LINK
+    assert all("<str:workspace>" in route for route in SOCKETS)
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -426,7 +451,7 @@ async def test_who_gets_a_socket(route: str, caplog: pytest.LogCaptureFixture) -
     def path(things: Any, of: Any = None) -> str:
         address = "/" + route.replace("<str:workspace>", things.workspace)
         for name, word in takes.items():
-            address = address.replace(f"<str:{name}>", getattr(of or things, word))
+            address = address.replace(f"<str:{name}>", str(getattr(of or things, word)))
         return address + query
 
     keys = {who: await sync_to_async(_key)(world, who) for who in world.people}

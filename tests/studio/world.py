@@ -15,6 +15,7 @@ from runs import snapshots, uploads
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
 from studio.api.models import Badge
+from studio.dashboards.actions import make_dashboard, make_link
 from studio.people.actions import create_workspace, invite, issue_token, make_team, set_role
 from studio.people.models import Membership, User, Workspace
 from studio.people.permissions import Role
@@ -59,6 +60,10 @@ class Things:
             workspace=self.space, run=Run.objects.get(run_id=self.run), expires_at=timezone.now() + timedelta(days=1)
         )
         self.badge, self.badge_token = badge.pk, badge.token
+        board = make_dashboard(self.space, f"board-{name}", by=owner, overview=True)
+        self.dashboard, self.tile = board.pk, board.tiles.get(kind="queue").pk
+        link, self.link_token = make_link(board, "lab", days=30, shows=set(), by=owner)
+        self.link = link.pk
         files = [{"path": "big.bin", "size": 3, "sha256": hashlib.sha256(b"big").hexdigest()}]
         self.upload = uploads.begin(self.space, owner, files, {}).id
 

@@ -17,6 +17,7 @@ from compute.actions import create_cluster, ensure_local
 from compute.engines import embedded
 from compute.states import Priority
 from runs.models import Run
+from studio.dashboards.actions import OVERVIEW_NAME, make_dashboard
 from studio.people.actions import create_workspace
 from studio.people.models import SignInLink, User, Workspace
 
@@ -70,6 +71,7 @@ def first_steps() -> dict[str, Any]:
                 min_nodes=0,
                 max_nodes=CLUSTER_NODES,
             )
+            make_dashboard(workspace, str(OVERVIEW_NAME), by=user, overview=True)
         for workspace in Workspace.objects.all():
             ensure_local(workspace)
     never_signed_in = user.last_login is None
