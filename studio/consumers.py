@@ -75,7 +75,7 @@ class LiveConsumer(PersonalConsumer):
     LONGEST = 8192  # characters of what a page says
 
     async def connect(self) -> None:
-        self.user = self.scope["user"]
+        self.user: Any = self.scope["user"]
         name = self.scope["url_route"]["kwargs"]["workspace"]
         workspace = await database_sync_to_async(workspace_for, thread_sensitive=False)(self.user, name)
         if workspace is None:
@@ -130,6 +130,7 @@ class LiveConsumer(PersonalConsumer):
         ask = database_sync_to_async(workspace_for, thread_sensitive=False)
         if group in self.groups or await ask(self.user, self.workspace.name, Right.VIEW_ACTIVITY) is None:
             return
-        self.groups.append(group)
-        await self.channel_layer.group_add(group, self.channel_name)
+        for watched in [group, activity_group(None)] if self.user.is_superuser else [group]:
+            self.groups.append(watched)
+            await self.channel_layer.group_add(watched, self.channel_name)
         await self.send_json({"event": "activity:moved"})

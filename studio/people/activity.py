@@ -48,6 +48,7 @@ class ActivityFilter:
     object_id: str = ""
     since: date | None = None
     until: date | None = None  # this day, too
+    of_studio: bool = False  # what belongs to no workspace, instead
     before: int = 0  # the page ends with the entry before this one; 0: the newest
 
     @classmethod
@@ -61,6 +62,7 @@ class ActivityFilter:
             object_id=object_id[:255],
             since=_day(query.get("since", "")),
             until=_day(query.get("until", "")),
+            of_studio=query.get("of") == "studio",
             before=id_in(query.get("before", "")),
         )
 
@@ -70,6 +72,7 @@ class ActivityFilter:
         return "?" + urlencode([(key, value) for key, value in self._said() if value])
 
     def _said(self) -> Iterator[tuple[str, str]]:
+        yield "of", "studio" if self.of_studio else ""
         yield "q", self.text
         yield "who", self.who
         yield "family", self.family
@@ -84,7 +87,11 @@ class ActivityFilter:
 
     @property
     def narrows(self) -> bool:
-        return self.newest != ActivityFilter()
+        return self.newest != self.everything
+
+    @property
+    def everything(self) -> "ActivityFilter":
+        return ActivityFilter(of_studio=self.of_studio)
 
     @property
     def newest(self) -> "ActivityFilter":
@@ -96,7 +103,7 @@ class ActivityFilter:
 
     def of(self, workspace: Workspace) -> QuerySet[Activity]:
         """Return the entries it lets through, in no order."""
-        found = Activity.objects.filter(workspace=workspace).order_by()
+        found = self._all_of(workspace).order_by()
         for word in self.text.split():
             found = found.alias(_detail=Cast("detail", TextField())).filter(_holds(word))
         if self.who:
@@ -110,6 +117,17 @@ class ActivityFilter:
         if self.until:
             found = found.filter(at__lt=_midnight(self.until) + timedelta(days=1))
         return found
+
+    def _all_of(self, workspace: Workspace) -> QuerySet[Activity]:
+        return chain.entries_of(None if self.of_studio else workspace.pk)
+
+    def newest_of(self, workspace: Workspace) -> int:
+        """Return the id of the newest entry there is, whatever else is asked."""
+        return self._all_of(workspace).order_by("-pk").values_list("pk", flat=True).first() or 0
+
+    def end_of(self, workspace: Workspace) -> Chain | None:
+        """Return the end of the chain in which the entries are."""
+        return Chain.objects.filter(Q(workspace=None) if self.of_studio else Q(workspace=workspace)).first()
 
 
 def _holds(word: str) -> Q:
@@ -162,13 +180,13 @@ class Page:
 
 def page_of(asked: ActivityFilter, workspace: Workspace) -> Page:
     """Return the page that is asked for; it is found by its place, so that the thousandth costs what the first does."""
-    newest = Activity.objects.filter(workspace=workspace).order_by("-pk").values_list("pk", flat=True).first()
+    newest = asked.newest_of(workspace)
     found = asked.of(workspace).order_by("-pk")
     if asked.before:
         found = found.filter(pk__lt=asked.before)
     entries = list(found[: PAGE + 1])
     older = replace(asked, before=entries[PAGE - 1].pk).query if len(entries) > PAGE else ""
-    return Page(_rows(workspace, entries[:PAGE]), newest or 0, older)
+    return Page(_rows(workspace, entries[:PAGE]), newest, older)
 
 
 def _rows(workspace: Workspace, entries: list[Activity]) -> list[Row]:
@@ -203,12 +221,12 @@ def people_of(workspace: Workspace, most: int) -> list[str]:
 # Whether it is whole
 
 
-def verdict_of(workspace: Workspace) -> chain.Verdict:
-    """Look through the newest entries of a workspace's chain, unless that was done a moment ago."""
-    end = Chain.objects.filter(workspace=workspace).first()
+def verdict_of(asked: ActivityFilter, workspace: Workspace) -> chain.Verdict:
+    """Look through the newest entries of the chain, unless that was done a moment ago."""
+    end = asked.end_of(workspace)
     if end is None:
         return chain.Verdict(0, "")
-    key = f"activity.{workspace.pk}.{end.length}.{end.last_hash[:16]}"
+    key = f"activity.{end.pk}.{end.length}.{end.last_hash[:16]}"
     known: chain.Verdict | None = cache.get(key)
     if known is None:
         known = chain.verify(end, newest=LOOKED_AT)
@@ -244,7 +262,7 @@ def _table(asked: ActivityFilter, workspace: Workspace) -> Iterator[Iterable[Any
 
 def as_json_lines(asked: ActivityFilter, workspace: Workspace) -> Iterator[bytes]:
     """Yield the entries that the filter lets through, oldest first, each as a line with exactly what is hashed."""
-    name = str(workspace.guid)
+    name = chain.OF_NO_WORKSPACE if asked.of_studio else str(workspace.guid)
     for entry in _entries(asked, workspace):
         yield _compact(chain.canonical(name, entry.__dict__) | {"hash": entry.hash}).encode() + b"\n"
 
@@ -260,6 +278,7 @@ def _entries(asked: ActivityFilter, workspace: Workspace) -> Iterator[Activity]:
         last = batch[-1].pk
 
 
-def file_name(workspace: Workspace, ending: str) -> str:
+def file_name(asked: ActivityFilter, workspace: Workspace, ending: str) -> str:
     """Return what an export is called."""
-    return f"activity-{workspace.name}-{timezone.now():%Y%m%d-%H%M%S}.{ending}"
+    of = chain.OF_NO_WORKSPACE if asked.of_studio else workspace.name
+    return f"activity-{of}-{timezone.now():%Y%m%d-%H%M%S}.{ending}"

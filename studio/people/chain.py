@@ -44,9 +44,9 @@ def digest(previous: str, facts: dict[str, Any]) -> str:
     return hashlib.sha256(f"{previous}\n{said}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def group_of(workspace_id: int) -> str:
+def group_of(workspace_id: int | None) -> str:
     """Return the name of the channel group that open pages of the activity watch, and no others."""
-    return f"activity.{workspace_id}"
+    return f"activity.{workspace_id or OF_NO_WORKSPACE}"
 
 
 # Linking
@@ -82,7 +82,6 @@ def _link_some(workspace_id: int | None) -> int:
             Activity.objects.link(entry.pk, chain.length, chain.last_hash)
         if entries:
             chain.save(update_fields=["length", "last_hash"])
-        if entries and workspace_id is not None:
             nudge(group_of(workspace_id), "activity:moved")
     return len(entries)
 

@@ -153,6 +153,26 @@ def test_another_workspace_is_not_in_it(page: Callable[..., str], workspace: Wor
     assert "of-the-others" not in page() + page(q="others") + page(who="cleo")
 
 
+def test_what_belongs_to_no_workspace_is_for_administrators_of_the_studio(
+    page: Callable[..., str], workspace: Workspace, ana: User, as_user: Callable[[User], Client]
+) -> None:
+    note(None, ana, "ledger.rebuild", ana, kind="ledger", name="the-ledger", detail={"n": 3})
+    link(None)
+    assert "the-ledger" not in page() + page(q="ledger")
+    addresses = [f"{reverse(name, args=[workspace.name])}?of=studio" for name in ("activity", "export_activity")]
+    assert [as_user(ana).get(address).status_code for address in addresses] == [403, 403]
+    assert "?of=studio" not in page()
+    User.objects.filter(pk=ana.pk).update(is_superuser=True)
+    assert "the-ledger" not in page()
+    studios = page(of="studio")
+    assert "rebuilt it; it was wrong in 3 places" in studios
+    assert studios.count("<tr>") == 2  # with the head
+    assert "Chain whole: 1 entry" in page(of="studio", part="chain")
+    answer: Any = as_user(ana).get(addresses[1], {"of": "studio", "format": "jsonl"})
+    (line,) = b"".join(answer.streaming_content).splitlines()
+    assert json.loads(line)["chain"] == "studio"
+
+
 # Filters
 
 
