@@ -258,6 +258,7 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.PREPARING)
     wait_reason = models.CharField(max_length=500, blank=True)  # one sentence, while it waits
+    wait = models.JSONField(default=dict)  # behind it: {"kind", "lacking", "jobs": [ids], "clusters": [ids]}
     priority = models.IntegerField(default=0)
     enqueued_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)

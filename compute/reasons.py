@@ -1,5 +1,7 @@
 """What a plan's facts are in one sentence for people: why a job waits, why it never can, why nodes come and go."""
 
+from typing import Any
+
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -18,8 +20,9 @@ def why_it_waits(
         return _why_quota(wait, job, bounds[wait.ceiling], targets)
     name = job.target.name
     nodes = ngettext("%(n)d node of %(name)s", "%(n)d nodes of %(name)s", wait.nodes) % {"n": wait.nodes, "name": name}
-    held_by = _names([targets[pk].name for pk in wait.clusters if pk in targets])
-    running = [jobs[pk].run_name for pk in wait.jobs if pk in jobs]
+    held_by = _names(_ours([(targets[pk], targets[pk].name) for pk in wait.clusters if pk in targets], job.target))
+    held_by_runs = [jobs[pk] for pk in wait.jobs if pk in jobs]
+    running = _ours([(targets.get(run.target_id), run.run_name) for run in held_by_runs], job.target)
     match wait.kind:
         case WaitKind.NODES_BUSY:
             text = _("Waits for %(nodes)s: %(busy)d of %(max)d busy, next free when %(runs)s ends.") % {
@@ -38,9 +41,10 @@ def why_it_waits(
             }
         case WaitKind.BEHIND:
             ahead = jobs.get(wait.behind or 0)
+            first = name_for(ahead.run_name, targets.get(ahead.target_id), job.target) if ahead else _("another run")
             text = _("Waits for %(nodes)s, behind %(run)s, which came first.") % {
                 "nodes": nodes,
-                "run": ahead.run_name if ahead else _("another run"),
+                "run": first,
             }
         case WaitKind.ROOM_BEING_MADE:
             text = _("Waits for %(nodes)s: room is being made, other nodes are leaving.") % {"nodes": nodes}
@@ -72,7 +76,7 @@ def _why_quota(wait: Wait, job: Job, bound: Bound, targets: dict[int, ComputeTar
             "cores": bound.cores,
             "limit": bound.limit,
         }
-    held_by = _names([targets[pk].name for pk in wait.clusters if pk in targets])
+    held_by = _names(_ours([(targets[pk], targets[pk].name) for pk in wait.clusters if pk in targets], job.target))
     nodes = ngettext("%(n)d node of %(name)s", "%(n)d nodes of %(name)s", wait.nodes) % {"n": wait.nodes, "name": name}
     return _("Waits for %(nodes)s: %(left)d of %(limit)d %(cores)s left, and it needs %(asked)d; %(who)s.") % {
         "nodes": nodes,
@@ -82,6 +86,27 @@ def _why_quota(wait: Wait, job: Job, bound: Bound, targets: dict[int, ComputeTar
         "asked": wait.lacking * cores,
         "who": _("it is held by %(names)s") % {"names": held_by} if held_by else _("the rest is in use"),
     }
+
+
+def facts_of(wait: Wait) -> dict[str, Any]:
+    """Return what a page needs to say who holds what a job waits for, as JSON."""
+    return {
+        "kind": wait.kind.value,
+        "lacking": wait.lacking,
+        "jobs": list(wait.jobs),
+        "clusters": list(wait.clusters),
+        "behind": wait.behind,
+    }
+
+
+def name_for(name: str, of: ComputeTarget | None, reader: ComputeTarget) -> str:
+    """Return the name of something of the target `of` as people of `reader`'s workspace may read it."""
+    return name if of is not None and of.workspace_id == reader.workspace_id else _("another workspace")
+
+
+def _ours(named: list[tuple[ComputeTarget | None, str]], reader: ComputeTarget) -> list[str]:
+    """Return names in their order, each once: machines are shared, and other workspaces' names are not told."""
+    return list(dict.fromkeys(name_for(name, target, reader) for target, name in named))
 
 
 def why_never(refusal: Refusal, target: ComputeTarget) -> str:

@@ -260,8 +260,11 @@ def _store(world: World, decided: Plan) -> Decided:
         _allocate(target, AllocationState.RESIZING)
     for release in decided.release:
         node = world.nodes[release.node]
-        run = world.jobs[release.for_job].run_name if release.for_job else ""
-        cluster = world.targets[release.for_cluster].name if release.for_cluster else ""
+        run = cluster = ""
+        if release.for_cluster:
+            whose = world.targets[release.for_cluster]
+            cluster = reasons.name_for(whose.name, whose, node.target)
+            run = reasons.name_for(world.jobs[release.for_job].run_name, whose, node.target) if release.for_job else ""
         if node.move(
             NodeState.LEAVING, reason=reasons.why_nodes_changed(release.cause, node.target, run=run, cluster=cluster)
         ):
@@ -282,7 +285,9 @@ def _why_taken(taken: Preempt, world: World) -> str:
         job = world.jobs[taken.for_job]
         facts = {"who": str(job.team or job.submitted_by or ""), "run": job.run_name}
         return _("It ran on borrowed cores: %(who)s is guaranteed them, and needs them for %(run)s.") % facts
-    return _("Cluster %(name)s, which is dedicated, took its place.") % {"name": world.targets[taken.for_cluster].name}
+    by = world.targets[taken.for_cluster]
+    name = reasons.name_for(by.name, by, world.nodes[taken.node].target)
+    return _("Cluster %(name)s, which is dedicated, took its place.") % {"name": name}
 
 
 def _place(job: Job, nodes: list[Node], *, borrowed: bool) -> bool:
@@ -404,9 +409,13 @@ def _store_waits(world: World, decided: Plan) -> None:
     }
     for pk, reason in (told | world.held).items():
         job, reason = world.jobs[pk], reason[:500]
-        if job.wait_reason != reason and Job.objects.filter(pk=pk, state=job.state).update(wait_reason=reason):
-            job.wait_reason = reason
-            if job.state == JobState.WAITING:
+        facts = {} if world.full else reasons.facts_of(decided.waits[pk])
+        if (job.wait_reason, job.wait) == (reason, facts):
+            continue
+        is_new = job.wait_reason != reason
+        if Job.objects.filter(pk=pk, state=job.state).update(wait_reason=reason, wait=facts):
+            job.wait_reason, job.wait = reason, facts
+            if is_new and job.state == JobState.WAITING:
                 jobs.tell(job)
 
 

@@ -100,7 +100,7 @@ def cancel_runs(request: StudioRequest) -> HttpResponse:
         messages.info(request, _("None of the selected runs can be canceled."))
         return _back(request)
     if "confirmed" not in request.POST:
-        context = {"nav": "runs", "runs": active, "back": _back_query(request)}
+        context = {"nav": "runs", "runs": active, "back": _back_query(request), "origin": request.POST.get("from", "")}
         return render(request, "runs/runs_cancel.html", context)
     canceled = actions.cancel_all(active, by=request.user)
     said = ngettext("%(n)d run is being canceled.", "%(n)d runs are being canceled.", canceled)
@@ -123,6 +123,8 @@ def _back_query(request: StudioRequest) -> str:
 
 
 def _back(request: StudioRequest) -> HttpResponse:
+    if request.POST.get("from") == "queue":
+        return redirect("runs:queue", workspace=request.workspace.name)
     response = redirect("runs:list", workspace=request.workspace.name)
     response["Location"] += _back_query(request).removesuffix("?")
     return response

@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from runs import detail_views, experiment_views, list_views, log_questions, log_views, submit_views, upload_views
+from runs import (
+    detail_views,
+    experiment_views,
+    list_views,
+    log_questions,
+    log_views,
+    queue_views,
+    submit_views,
+    upload_views,
+)
 
 app_name = "runs"
 urlpatterns = [
@@ -27,6 +36,9 @@ urlpatterns = [
     path("runs/<str:run_id>/outputs.zip", detail_views.outputs_zip, name="outputs_zip"),
     path("runs/<str:run_id>/snapshot.zip", detail_views.snapshot_zip, name="snapshot_zip"),
     path("runs/<str:run_id>/snapshot/<path:path>", detail_views.snapshot_file, name="snapshot_file"),
+    path("queue/", queue_views.queue, name="queue"),  # ?target=&person=
+    path("queue/priority/", queue_views.set_priority, name="queue_priority"),
+    path("queue/<str:run_id>/move/", queue_views.move, name="queue_move"),
     path("experiments/", experiment_views.experiment_list, name="experiments"),
     path("experiments/<str:name>/", experiment_views.experiment_detail, name="experiment"),
     path("experiments/<str:name>/edit/", experiment_views.edit_experiment, name="edit_experiment"),

@@ -22,6 +22,7 @@ from compute.drivers import kinds_with
 from compute.drivers.base import Attaches
 from compute.models import ComputeTarget
 from runs.models import Experiment, Run
+from runs.queue_listing import waiting_count
 from runs.states import FINAL, WAITING, RunStatus
 from studio.http import StudioRequest, wants_partial
 from studio.notifications.models import Webhook
@@ -95,6 +96,7 @@ class Frame:
         counted: dict[str, QuerySet[Any]] = {
             "active_run_count": Run.objects.active().filter(workspace=space, archived_at=None),
             "experiment_count": Experiment.objects.filter(workspace=space, archived_at=None),
+            "waiting_count": waiting_count(space),
             "target_count": ComputeTarget.objects.existing().filter(workspace=space),
             "member_count": Membership.objects.filter(workspace=space),
         }

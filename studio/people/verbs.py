@@ -34,6 +34,10 @@ VERBS: dict[str, Verb] = {
     "node.preempt": Verb("zap", _("preempted node %(node)s"), tells=True),
     "run.submit": Verb("play", _("submitted it to %(target)s"), tells=True),
     "run.cancel": Verb("ban", _("canceled it")),
+    "queue.move": Verb(
+        "arrow-up-down", _("moved it among their own runs that wait, %(before)s → %(after)s"), tells=True
+    ),
+    "queue.priority": Verb("arrow-up-down", _("changed its priority %(before)s → %(after)s"), tells=True),
     "run.describe": Verb("pencil", _("changed its description")),
     "run.tags": Verb("tag", _("changed its tags")),
     "run.archive": Verb("archive", _("archived it")),
@@ -87,6 +91,7 @@ UNKNOWN = "pencil"  # the icon of a verb of a newer studio
 # What comes before the first dot of a verb, and of what kind an object is.
 FAMILIES: dict[str, Any] = {
     "run": _("Runs"),
+    "queue": _("The queue"),
     "experiment": _("Experiments"),
     "target": _("Compute targets"),
     "node": _("Nodes"),

@@ -253,6 +253,9 @@ DOORS: dict[str, Door] = {
     "runs:outputs_zip": Door(RUN, GET=Way()),
     "runs:snapshot_zip": Door(RUN, GET=Way()),
     "runs:snapshot_file": Door({"run_id": "run", "path": "snapshot_file"}, GET=Way()),
+    "runs:queue": PAGE,
+    "runs:queue_move": Door(RUN, POST=Way(RUNNERS, 409, {"to": "up"})),  # it does not wait: tests/runs/test_queue.py
+    "runs:queue_priority": Door(POST=Way(OWNERS, 302, lambda things: {"run": [things.run], "priority": "100"})),
     "runs:experiments": PAGE,
     "runs:experiment": Door({"name": "experiment"}, GET=Way()),
     "runs:edit_experiment": Door({"name": "experiment"}, POST=Way(RUNNERS, 302, {"description": "better"})),
