@@ -409,7 +409,7 @@ def _store_waits(world: World, decided: Plan) -> None:
     }
     for pk, reason in (told | world.held).items():
         job, reason = world.jobs[pk], reason[:500]
-        facts = {} if world.full else reasons.facts_of(decided.waits[pk])
+        facts = {} if pk in world.held else reasons.facts_of(decided.waits[pk])
         if (job.wait_reason, job.wait) == (reason, facts):
             continue
         is_new = job.wait_reason != reason
