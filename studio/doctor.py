@@ -298,6 +298,25 @@ def safety() -> Iterator[Finding]:
         )
 
 
+def sign_in() -> Iterator[Finding]:
+    """Say when nothing but passwords keeps people out of a studio that others can reach."""
+    from allauth.mfa.models import Authenticator
+
+    from studio.people.models import User
+    from studio.signin.models import Provider, SignInRules
+
+    if Provider.objects.filter(is_enabled=True).exists():
+        words = "and passwords do, too" if SignInRules.now().passwords_allowed else "and passwords do not"
+        yield ok(f"People sign in with a provider, {words}.")
+        return
+    if _is_loopback(urlsplit(settings.PUBLIC_URL).hostname or ""):
+        return
+    alone = User.objects.filter(is_active=True).exclude(pk__in=Authenticator.objects.values("user")).count()
+    if alone:
+        mend = "Set up a provider under Studio, Sign-in, or have people add a passkey or an authenticator app."
+        yield warn(f"A password alone lets {alone} people in from outside.", mend)
+
+
 def users() -> Iterator[Finding]:
     from compute.isolation import means, what_holds
 
@@ -312,7 +331,8 @@ def users() -> Iterator[Finding]:
 
 
 LOOKS: list[Look] = [
-    database, activity, broker, channel_layer, web, workers, clock, quotas, folders, disks, secrets, safety, users,
+    database, activity, broker, channel_layer, web, workers, clock, quotas, folders, disks, secrets, safety,
+    sign_in, users,
 ]  # fmt: skip
 
 

@@ -57,12 +57,15 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.socialaccount",
+    "allauth.mfa",
     "channels",
     "csp",
     "django_htmx",
     "lucide",
     "studio",
     "studio.people",
+    "studio.signin",
     "studio.notifications",
     "compute",
     "compute.quotas",
@@ -197,7 +200,17 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_REDIRECT_URL = "start"
 LOGIN_URL = "account_login"
-ACCOUNT_ADAPTER = "studio.people.adapter.ClosedAccounts"
+ACCOUNT_ADAPTER = "studio.signin.adapter.StudioAccounts"
+SOCIALACCOUNT_ADAPTER = "studio.signin.adapter.StudioProviders"
+SOCIALACCOUNT_STORE_TOKENS = False
+MFA_ADAPTER = "studio.people.second_step.SealedSecondStep"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "Compute Studio"
+MFA_TOTP_TOLERANCE = 1  # half a minute more, for clocks that differ
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # nobody's address is verified here
+MFA_RATE_LIMITS = {"webauthn_login": "30/m/ip"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -209,6 +222,7 @@ ACCOUNT_RATE_LIMITS = {
     "open_link": "30/m/ip",  # invitations and sign-in links
     "api_token": "30/m/ip",  # tokens that do not work
     "open_dashboard": "60/5m/ip",  # by links that open nothing
+    "provider": "30/m/ip",  # sign-ins that are begun elsewhere
     "reset_password": "10/10m/ip,3/10m/key",
     "reset_password_from_key": "20/m/ip",
     "change_password": "5/m/user",

@@ -137,21 +137,30 @@ def create_workspace(name: str, owner: User) -> Workspace:
 
 
 @transaction.atomic
-def set_role(workspace: Workspace, user: User, role: Role, *, by: User) -> Membership:
-    """Give `user` a role in `workspace`, adding them when needed. Raises NotAllowedNow for the last Owner."""
+def set_role(
+    workspace: Workspace, user: User, role: Role, *, by: User | None, came: dict[str, str] | None = None
+) -> Membership:
+    """Give `user` a role in `workspace`, adding them when needed. Raises NotAllowedNow for the last Owner.
+
+    `came`: `by_provider` and `by_group`, where a group of a sign-in provider brings it; else it is given by hand.
+    """
     _lock(workspace)
     old = workspace.role_of(user)
     if old == Role.OWNER and role != Role.OWNER:
         _keep_an_owner(workspace, user)
         _forget_invitations_of(user, workspace)
-    membership, _created = Membership.objects.update_or_create(workspace=workspace, user=user, defaults={"role": role})
-    note(workspace, by, "member.role", user, kind="member", name=user.username, detail={"before": old, "after": role})
+    origin = came or {"by_provider": "", "by_group": ""}
+    membership, _created = Membership.objects.update_or_create(
+        workspace=workspace, user=user, defaults={"role": role, **origin}
+    )
+    detail = {"before": old, "after": role} | ({"group": origin["by_group"]} if came else {})
+    note(workspace, by, "member.role", user, kind="member", name=user.username, detail=detail)
     nudge(workspace.group, "members:moved", user=user.pk)
     return membership
 
 
 @transaction.atomic
-def remove_member(workspace: Workspace, user: User, *, by: User) -> None:
+def remove_member(workspace: Workspace, user: User, *, by: User | None, why: dict[str, str] | None = None) -> None:
     """Take `user` out of `workspace`; their open pages close. Raises NotAllowedNow for the last Owner."""
     _lock(workspace)
     old = workspace.role_of(user)
@@ -160,7 +169,8 @@ def remove_member(workspace: Workspace, user: User, *, by: User) -> None:
     Membership.objects.filter(workspace=workspace, user=user).delete()
     _forget_invitations_of(user, workspace)
     ApiToken.objects.working().filter(workspace=workspace, user=user).update(revoked_at=timezone.now())
-    note(workspace, by, "member.remove", user, kind="member", name=user.username, detail={"before": old})
+    detail = {"before": old, **(why or {})}
+    note(workspace, by, "member.remove", user, kind="member", name=user.username, detail=detail)
     nudge(workspace.group, "members:moved", user=user.pk)
 
 

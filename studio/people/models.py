@@ -121,6 +121,8 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role)
     team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, blank=True, related_name="memberships")
+    by_provider = models.SlugField(max_length=50, blank=True)  # whose group brought the role; empty: by hand
+    by_group = models.CharField(max_length=255, blank=True)  # as people call it
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

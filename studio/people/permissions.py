@@ -132,6 +132,15 @@ def require(user: "User | AnonymousUser", right: Right, workspace: "Workspace") 
         )
 
 
+def require_administrator(user: "User | AnonymousUser") -> None:
+    """Raise NeedsRight unless `user` looks after the whole studio, and is signed in themselves."""
+    if not (user.is_authenticated and user.is_active and user.is_superuser and user.scope is None):
+        raise NeedsRight(
+            _("Only an administrator of this studio may do that."),
+            _("Whoever runs it is one: python3 manage.py signinlink admin signs them in."),
+        )
+
+
 def roles_with(right: Right) -> list[Role]:
     """Return the roles that carry `right`, the least first."""
     return [role for role in Role if right in TABLE[role]]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from allauth.account.utils import perform_login
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -18,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from studio.errors import NotThere
 from studio.http import StudioRequest, id_in
-from studio.people import actions
+from studio.people import actions, second_step
 from studio.people.forms import MemberForm, NewAccountForm, ProfileForm, TeamForm
 from studio.people.models import Invitation, Membership, SignInLink, Team, User
 from studio.people.permissions import TABLE, Right, Role, may, require
@@ -38,8 +40,10 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     if person is None or request.method != "POST":
         status = 200 if person else 410
         return render(request, "people/sign_in_by_link.html", {"person": person}, status=status)
-    login(request, person, backend=BACKEND)
-    return redirect("start" if person.has_usable_password() else "account_set_password")
+    is_linked = SocialAccount.objects.filter(user=person).exists()
+    wanted = "start" if person.has_usable_password() or is_linked else "account_set_password"
+    answer: HttpResponse = perform_login(request, person, redirect_url=reverse(wanted))
+    return answer  # to the second step, where there is one
 
 
 @never_cache
@@ -74,7 +78,7 @@ def profile(request: StudioRequest) -> HttpResponse:
     """Show and change one's own name, address, language and appearance."""
     if request.method == "POST" and "next" in request.POST:
         return _switch_theme(request)
-    _keep_the_frame(request)
+    keep_the_frame(request)
     person = User.objects.get(pk=request.user.pk)  # a form that is refused must not change what the frame shows
     form = ProfileForm(request.POST or None, instance=person)
     if request.method == "POST" and form.is_valid():
@@ -87,6 +91,7 @@ def profile(request: StudioRequest) -> HttpResponse:
         "memberships": request.user.memberships.select_related("workspace").order_by("workspace__name"),
         "sessions": actions.sessions_of(request.user),
         "this_session": request.session.session_key,
+        "second_step": second_step.of(request.user, request.get_host()),
     }
     return render(request, "people/profile.html", facts, status=422 if form.is_bound else 200)
 
@@ -103,7 +108,7 @@ def end_session(request: StudioRequest) -> HttpResponse:
     return redirect(reverse("profile") + "#sessions")
 
 
-def _keep_the_frame(request: StudioRequest) -> None:
+def keep_the_frame(request: StudioRequest) -> None:
     """Show the navigation of the workspace the person came from, on a page that belongs to none."""
     last = request.session.get("workspace", "")
     member = request.user.memberships.select_related("workspace").filter(workspace__name=last).first()

@@ -36,7 +36,9 @@ COMPUTE = frozenset({"ComputeOperator", "Contributor", "Owner"})
 EDITORS = frozenset({"Contributor", "Owner"})
 OWNERS = frozenset({"Owner"})
 DASHBOARDS = frozenset({"DataScientist", "Contributor", "Owner"})
-SIGNED_IN = MEMBERS | {"stranger"}
+OUTSIDE = frozenset({"stranger", "administrator"})  # of the workspace
+ADMINISTRATOR = frozenset({"administrator"})
+SIGNED_IN = MEMBERS | OUTSIDE
 EVERYBODY = SIGNED_IN | {"nobody"}
 UUID = "33333333-3333-4333-8333-333333333333"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -124,6 +126,11 @@ def _webhook(things: Things) -> dict[str, Any]:
     return answers | {"address": "https://1.1.1.1/hook"}
 
 
+PROVIDER: dict[str, Any] = {
+    "name": "Contoso", "issuer": "https://login.example/", "client_id": "studio",
+    "scopes": "openid", "groups_claim": "groups",
+}  # fmt: skip
+
 # ---------- The table of URLs ----------
 PAGE = Door(GET=Way())
 RUN = {"run_id": "run"}
@@ -135,7 +142,7 @@ TILE = DASHBOARD | {"tile": "tile"}
 AT_THE_GATE = {"nobody": 200}  # pages before sign-in; who is in already is sent on
 
 DOORS: dict[str, Door] = {
-    "start": Door(GET=Way(SIGNED_IN, 302)),
+    "start": Door(GET=Way(SIGNED_IN, 302, others={"administrator": 200})),  # who is in no workspace yet
     "healthz": Door(GET=Way(EVERYBODY)),
     "badge": Door({"token": "badge_token"}, GET=Way(EVERYBODY)),  # what it shows, and to whom no more: test_badges.py
     "badge_text": Door({"token": "badge_token"}, GET=Way(EVERYBODY)),
@@ -157,7 +164,12 @@ DOORS: dict[str, Door] = {
         {"token": "invitation_token"},
         GET=Way(EVERYBODY),
         # Members are in already; nobody chooses a password that is too short here.
-        POST=Way(EVERYBODY, 409, {"username": "dora", "password": "x"}, others={"stranger": 302, "nobody": 422}),
+        POST=Way(
+            EVERYBODY,
+            409,
+            {"username": "dora", "password": "x"},
+            others={"stranger": 302, "administrator": 302, "nobody": 422},
+        ),
     ),
     # ----- A workspace -----
     "home": PAGE,
@@ -277,6 +289,34 @@ DOORS: dict[str, Door] = {
     ),
     "account_reset_password_from_key_done": Door(GET=Way(EVERYBODY)),
     "account_confirm_login_code": form(Way(EVERYBODY, 302), Way(EVERYBODY, 302)),
+    # ----- The second step: nobody here has one, and who changes one shows the password again -----
+    "mfa_index": Door(GET=Way(SIGNED_IN, 302)),
+    "mfa_authenticate": Door(GET=Way(EVERYBODY, 302), POST=Way(EVERYBODY, 302)),
+    "mfa_reauthenticate": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),
+    "mfa_activate_totp": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),
+    "mfa_deactivate_totp": form(Way(SIGNED_IN, 404), Way(SIGNED_IN, 404)),
+    "mfa_view_recovery_codes": Door(GET=Way(SIGNED_IN, 404)),
+    "mfa_generate_recovery_codes": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),
+    "mfa_list_webauthn": Door(GET=Way(SIGNED_IN, 302)),
+    "mfa_add_webauthn": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),
+    "mfa_login_webauthn": form(Way(EVERYBODY, 302), Way(EVERYBODY, 302)),
+    "mfa_reauthenticate_webauthn": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),
+    "mfa_edit_webauthn": replace(form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)), fixed={"pk": 1}),
+    "mfa_remove_webauthn": Door(fixed={"pk": 1}, GET=Way(SIGNED_IN, 302), POST=Way(SIGNED_IN, 302)),
+    # ----- Providers: what a known one answers: test_sign_in.py -----
+    "openid_connect_login": Door(fixed={"provider_id": "nowhere"}, POST=Way(EVERYBODY, 404)),
+    "openid_connect_callback": Door(fixed={"provider_id": "nowhere"}, GET=Way(EVERYBODY, 404)),
+    "link_sign_in": Door(fixed={"provider_id": "nowhere"}, POST=Way(SIGNED_IN, 302)),
+    "unlink_sign_in": Door(fixed={"pk": 1}, POST=Way(SIGNED_IN, 302)),
+    "sign_in_providers": Door(GET=Way(ADMINISTRATOR), POST=Way(ADMINISTRATOR, 302, {"passwords": "on"})),
+    "add_sign_in_provider": Door(GET=Way(ADMINISTRATOR), POST=Way(ADMINISTRATOR, 302, PROVIDER)),
+    "sign_in_provider": Door(fixed={"slug": "contoso"}, GET=Way(ADMINISTRATOR), POST=Way(ADMINISTRATOR, 302, PROVIDER)),
+    "remove_sign_in_provider": Door(fixed={"slug": "contoso"}, POST=Way(ADMINISTRATOR, 302)),
+    "sign_in_groups": Door(
+        fixed={"slug": "contoso"},
+        POST=Way(ADMINISTRATOR, 302, lambda things: {"group": "a", "workspace": things.space.pk, "role": "Reader"}),
+    ),
+    "test_sign_in_provider": Door(fixed={"slug": "contoso"}, POST=Way(ADMINISTRATOR)),
 }
 
 # ---------- The table of sockets: who may, and a query ----------
@@ -398,18 +438,18 @@ def refuse_those_who_may_not(world: World, name: str) -> None:
             if who == "nobody":
                 assert status == 302, told
                 assert said.startswith("/accounts/login/?next="), told
-            elif who == "stranger":
+            elif who in OUTSIDE and name in WITH_WORKSPACE:
                 assert status == 404, told
             else:
                 assert status == 403, told
-                assert "This needs the role" in said, told
+                assert "This needs the role" in said or "Only an administrator" in said, told
 
 
 def refuse_other_methods(world: World, name: str) -> None:
     for method in METHODS:
         if getattr(DOORS[name], method) is None:
             status, _said = knock(world.client("Owner"), method, address(name, world.here), Way(), world.here)
-            library = name.startswith("account_") and status in {200, 302}  # it looks who comes before it looks how
+            library = name.startswith(("account_", "mfa_")) and status in {200, 302, 404}  # it asks who before how
             assert status == 405 or library, f"{method} {name}"
 
 

@@ -19,6 +19,7 @@ from studio.dashboards.actions import make_dashboard, make_link
 from studio.people.actions import create_workspace, invite, issue_token, make_team, set_role
 from studio.people.models import Membership, User, Workspace
 from studio.people.permissions import Role
+from studio.signin.models import Provider
 from tests.compute.clusters import make_cluster, make_node
 from tests.compute.tiny import make_attached
 from tests.studio.notifications.things import make_webhook
@@ -103,7 +104,13 @@ class World:
         self.stranger = User.objects.create_user("cleo", "cleo@example.org", PASSWORD)
         self.here, self.there = Things("here", self.ana), Things("there", self.ana)
         set_role(self.there.space, self.stranger, Role.OWNER, by=self.ana)
-        self.people: dict[str, User | None] = {"stranger": self.stranger, "nobody": None}
+        administrator = User.objects.create_superuser("root", "root@example.org", PASSWORD)
+        Provider.objects.create(slug="contoso", name="Contoso", issuer="https://127.0.0.1:9/", client_id="studio")
+        self.people: dict[str, User | None] = {
+            "stranger": self.stranger,
+            "administrator": administrator,
+            "nobody": None,
+        }
         for role in Role:
             person = User.objects.create_user(f"a-{role.value.lower()}", f"{role.value}@example.org", PASSWORD)
             set_role(self.here.space, person, role, by=self.ana)

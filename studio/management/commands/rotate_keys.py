@@ -9,6 +9,7 @@ from django.core.management import BaseCommand, CommandError
 
 from studio import rotation
 from studio.errors import StudioError
+from studio.people import second_step
 from studio.seal import CannotUnseal, newest_key
 
 
@@ -31,6 +32,12 @@ class Command(BaseCommand):
                     f"{name}: {exc} Put the key that sealed it into SEAL_KEYS, after the new one."
                 ) from exc
             left += rotation.left_over(model)
+        try:
+            self.stdout.write(f"second steps: {second_step.seal_anew()} secrets sealed anew")
+        except CannotUnseal as exc:
+            raise CommandError(
+                f"second steps: {exc} Put the key that sealed it into SEAL_KEYS, after the new one."
+            ) from exc
         if left:
             raise CommandError(
                 f"{left} secrets are under an older key: a process that was not restarted sealed them meanwhile. "

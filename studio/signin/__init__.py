@@ -1,0 +1,1 @@
+"""Signing in with an OpenID provider, and the roles that its groups bring."""
