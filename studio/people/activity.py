@@ -25,7 +25,7 @@ from studio.people.words import Said, said
 
 PAGE = 50
 BATCH = 2000  # entries that an export reads at once
-LOOKED_AT = 50_000  # entries of a chain that the page looks through; `manage.py doctor` looks through all
+LOOKED_AT = 20_000  # entries of a chain that the page looks through; `manage.py doctor` looks through all
 LOOKED_FOR = 60  # seconds, for which the page believes what it has found
 
 Find = Callable[[Workspace, list[int]], dict[int, str]]  # ids → addresses of those that are there
