@@ -26,7 +26,10 @@ PUBLIC_RESOURCE_MANAGER = "https://management.azure.com"
 # Source: the authorities of Azure's clouds. Another is one's own, which that of Microsoft knows nothing of.
 AUTHORITIES = {PUBLIC_AUTHORITY, "https://login.microsoftonline.us", "https://login.partner.microsoftonline.cn"}
 # One request may take this long, and is tried twice: a page waits for some of them. In seconds.
-LIMITS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 15, "retry_total": 1, "retry_backoff_max": 5}
+LIMITS: dict[str, Any] = {
+    **{"connection_timeout": 5, "read_timeout": 15, "retry_total": 1, "retry_backoff_max": 5},
+    "permit_redirects": False,  # only the address that is asked was checked
+}
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,8 @@ def main(top: Path) -> int:
         application.kill()
 
     signal.signal(signal.SIGTERM, told)
+    if order["mode"] == "cluster":
+        application.note({"state": "NEW"})  # nothing of the script runs before YARN says so
     pack(Path.cwd(), top / "snapshot.zip")
     try:
         child, output = start(command(order, top))

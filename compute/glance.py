@@ -50,7 +50,7 @@ def glance(workspace: Workspace, *, cores_capacity: int) -> Glance:
     now = up.filter(target__workspace=workspace).order_by().values_list(*(f"target__{f}" for f in by_size))
     nodes_now = list(now.annotate(n=Count("pk")))
     rests_on = {prices.here(host, size, priority).said for host, size, priority, _n in nodes_now or most}
-    waiting = Job.objects.filter(state=JobState.WAITING, target__workspace=workspace).aggregate(
+    waiting = Job.objects.filter(state__in=[JobState.WAITING, JobState.QUEUED], target__workspace=workspace).aggregate(
         n=Count("pk"), oldest=Min("enqueued_at")
     )
     return Glance(

@@ -17,11 +17,12 @@ from compute import disk, environments, launch, logs
 from compute.drivers.base import Attaches, Executes, JobReport, Phase, Queues
 from compute.models import EnvironmentState, Job
 from compute.quotas import budgets, ledger
-from compute.states import EndReason, JobState, NodeState
+from compute.states import FOLLOWED, EndReason, JobState, NodeState
 from compute.usage import record
 from studio.errors import StudioError
 
 logger = logging.getLogger(__name__)
+OVERDUE_AFTER = timedelta(seconds=30)  # beyond its maximum duration, which most who run it hold by themselves
 
 
 def enqueue(job: Job) -> None:
@@ -73,8 +74,9 @@ def _start_without_queue(job: Job) -> None:
 
 def start(job: Job) -> None:
     """Start the processes of a job that has its place. A job that cannot be started ends and says why."""
+    driver = job.target.able(Executes)
     try:
-        handle = job.target.able(Executes).submit(job)
+        handle = driver.submit(job)
     except StudioError as exc:
         end_unstarted(job, EndReason.NOT_STARTED, f"{exc.message} {exc.hint}".strip())
         return
@@ -83,19 +85,25 @@ def start(job: Job) -> None:
         end_unstarted(job, EndReason.NOT_STARTED, _("The machine refused: %(error)s") % {"error": exc})
         return
     with transaction.atomic():
-        if job.move(JobState.RUNNING, handle=handle, started_at=timezone.now()):
-            record.began(job)
+        if isinstance(driver, Attaches) and driver.queues(job):
+            waits = _("Waits for %(name)s to find a place for it.") % {"name": job.target.name}
+            won = job.move(JobState.QUEUED, handle=handle, wait_reason=waits)
+        else:
+            won = job.move(JobState.RUNNING, handle=handle, started_at=timezone.now())
+            if won:
+                record.began(job)
+        if won:
             tell(job)
         else:  # it was canceled meanwhile
             Job.objects.filter(pk=job.pk).update(handle=handle)
     job.refresh_from_db()
-    if job.state != JobState.RUNNING:
-        job.target.able(Executes).cancel(handle, EndReason(job.end_reason or EndReason.CANCELED))
+    if job.state not in {JobState.QUEUED, JobState.RUNNING}:
+        driver.cancel(handle, EndReason(job.end_reason or EndReason.CANCELED))
 
 
 def follow(job: Job) -> None:
     """Ask the target how a job is, keep what it printed, and end it when it has ended."""
-    if job.state not in {JobState.RUNNING, JobState.ENDING} or not job.handle:
+    if job.state not in FOLLOWED or not job.handle:
         return
     driver = job.target.able(Executes)
     key = launch.log_key(job)
@@ -111,13 +119,42 @@ def follow(job: Job) -> None:
         if report.phase == Phase.ENDED:
             _end(job, report)
             return
+        _take_in(job, report)
         ask_at = timezone.now() + timedelta(seconds=report.ask_again_in)
         if report.exit_code:  # one rank has failed: the others have nobody left to talk to
             driver.cancel(job.handle, EndReason.EXITED)
     if isinstance(driver, Attaches):
         Job.objects.filter(pk=job.pk).update(ask_at=ask_at)
+        if _is_overdue(job):
+            end(job, EndReason.DURATION)
     if job.state == JobState.ENDING:
         driver.cancel(job.handle, EndReason(job.end_reason or EndReason.CANCELED))
+
+
+def _take_in(job: Job, report: JobReport) -> None:
+    """Move a job to where a service says it is: it waits there, for what it says, or has a place and runs."""
+    with transaction.atomic():
+        if report.phase == Phase.QUEUED and job.state == JobState.QUEUED:
+            here = Job.objects.filter(pk=job.pk, state=JobState.QUEUED).exclude(wait_reason=report.waits[:500])
+            moved = bool(here.update(wait_reason=report.waits[:500]))
+        elif report.phase == Phase.QUEUED and job.state == JobState.RUNNING:
+            moved = job.move(JobState.QUEUED, wait_reason=report.waits[:500])
+        elif report.phase == Phase.RUNNING and job.state == JobState.QUEUED:
+            moved = job.move(JobState.RUNNING, wait_reason="", started_at=job.started_at or timezone.now())
+            if moved:
+                record.began(job)
+        else:
+            return
+        if moved:
+            tell(job)
+    job.refresh_from_db(fields=["state", "wait_reason", "started_at", "end_reason"])
+
+
+def _is_overdue(job: Job) -> bool:
+    """Say whether a job went on beyond its maximum duration, for a service that holds none."""
+    if job.state != JobState.RUNNING or not job.max_seconds or not job.started_at:
+        return False
+    return timezone.now() - job.started_at > timedelta(seconds=job.max_seconds) + OVERDUE_AFTER
 
 
 def end(job: Job, because: EndReason, detail: str = "") -> None:
@@ -126,7 +163,7 @@ def end(job: Job, because: EndReason, detail: str = "") -> None:
         if job.state in {JobState.PREPARING, JobState.WAITING}:
             if end_unstarted(job, because, detail):
                 return
-        elif job.state in {JobState.STARTING, JobState.RUNNING}:
+        elif job.state in {JobState.STARTING, JobState.QUEUED, JobState.RUNNING}:
             with transaction.atomic():
                 won = job.move(JobState.ENDING, end_reason=because, end_detail=detail)
             if won:

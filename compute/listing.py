@@ -48,7 +48,7 @@ PAGE_SIZE = 50
 
 UP = (NodeState.PREPARING, NodeState.IDLE, NodeState.RUNNING, NodeState.LEAVING)  # these hold capacity
 BUSY = (JobState.STARTING, JobState.RUNNING, JobState.ENDING)
-QUEUED = (JobState.PREPARING, JobState.WAITING)
+QUEUED = (JobState.PREPARING, JobState.WAITING, JobState.QUEUED)
 
 
 class Tab(Toned):

@@ -58,6 +58,7 @@ class JobState(Toned):
     PREPARING = "Preparing", _("Preparing")  # its files and environment are being made ready
     WAITING = "Waiting", _("Waiting")  # ready, and waits for nodes
     STARTING = "Starting", _("Starting")  # has its nodes; its processes are being started
+    QUEUED = "Queued", _("Queued")  # a service has taken it, and has no place for it yet
     RUNNING = "Running", _("Running")
     ENDING = "Ending", _("Ending")  # asked to stop; its processes are being ended
     ENDED = "Ended", _("Ended")
@@ -82,11 +83,13 @@ class EndReason(TextChoices):
 JOB_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.PREPARING: frozenset({JobState.WAITING, JobState.STARTING, JobState.ENDED}),
     JobState.WAITING: frozenset({JobState.STARTING, JobState.ENDED}),
-    JobState.STARTING: frozenset({JobState.RUNNING, JobState.ENDING, JobState.ENDED}),
-    JobState.RUNNING: frozenset({JobState.ENDING, JobState.ENDED}),
+    JobState.STARTING: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.ENDING, JobState.ENDED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.ENDING, JobState.ENDED}),
+    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.ENDING, JobState.ENDED}),  # a service may take its place
     JobState.ENDING: frozenset({JobState.ENDED}),
     JobState.ENDED: frozenset(),
 }
+FOLLOWED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.ENDING})  # it has a handle to ask about
 
 _TONES = {
     ("ProvisioningState", "Creating"): "run",

@@ -16,7 +16,7 @@ from compute.drivers import kinds_with
 from compute.drivers.base import Attaches, Queues, Streams
 from compute.engines import embedded
 from compute.models import ComputeTarget, Environment, EnvironmentState, Job
-from compute.states import EndReason, JobState
+from compute.states import FOLLOWED, EndReason, JobState
 from compute.watch import watcher
 from studio.errors import CredentialsRejected, HostKeyChanged, TargetUnreachable
 from studio.people.models import Workspace
@@ -116,7 +116,7 @@ def advance(job: Job) -> None:
 
 def watch_job(job: Job) -> None:
     """Follow a job again when one of its processes ends, or now, when one ended before it could be watched."""
-    if job.state not in {JobState.RUNNING, JobState.ENDING}:
+    if job.state not in FOLLOWED:
         return
     driver = job.target.driver
     if isinstance(driver, Streams):
@@ -158,9 +158,7 @@ def look_after() -> None:
     for job in active.filter(state=JobState.STARTING, handle={}, enqueued_at__lt=late):
         jobs.start(job)  # starts no process that runs already
         watch_job(job)
-    for job in active.filter(
-        Q(ask_at=None) | Q(ask_at__lte=timezone.now()), state__in=[JobState.RUNNING, JobState.ENDING]
-    ):
+    for job in active.filter(Q(ask_at=None) | Q(ask_at__lte=timezone.now()), state__in=FOLLOWED):
         follow(job)
     for job in active.filter(
         state=JobState.PREPARING, environment__state__in=[EnvironmentState.READY, EnvironmentState.FAILED]

@@ -168,7 +168,7 @@ def record(run: Run, job: Job) -> None:
     state = JobState(job.state)
     if state == JobState.PREPARING and job.environment:
         _go(run, RunStatus.PREPARING, environments.sentence(job.environment))
-    elif state == JobState.WAITING:
+    elif state in {JobState.WAITING, JobState.QUEUED}:
         _go(run, RunStatus.QUEUED, job.wait_reason)
     elif state in {JobState.RUNNING, JobState.ENDING} and job.started_at:
         _go(run, RunStatus.RUNNING, started_at=job.started_at)

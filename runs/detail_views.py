@@ -269,7 +269,6 @@ SERVICE_FACTS = {
     "application": gettext_lazy("Application"),
     "run": gettext_lazy("Run"),
     "state": gettext_lazy("State"),
-    "waits": gettext_lazy("Waits"),
     "exit_code": gettext_lazy("Exit code"),
 }
 

@@ -220,7 +220,7 @@ def _usual_experiment(request: StudioRequest) -> str:
 def _choices(request: StudioRequest) -> list[dict[str, Any]]:
     """Return the targets to pick from, with what each is and why it cannot be picked; those that can come first."""
     targets = list(_targets(request).order_by("name"))
-    waiting = _counts(targets, Q(state__in=[JobState.PREPARING, JobState.WAITING]))
+    waiting = _counts(targets, Q(state__in=[JobState.PREPARING, JobState.WAITING, JobState.QUEUED]))
     busy = _counts(targets, Q(state__in=[JobState.STARTING, JobState.RUNNING, JobState.ENDING]))
     choices = [
         {

@@ -53,6 +53,7 @@ def reconcile() -> None:
     )
     settled = {
         JobState.WAITING: [RunStatus.QUEUED],
+        JobState.QUEUED: [RunStatus.QUEUED, RunStatus.CANCEL_REQUESTED],
         JobState.RUNNING: [RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED],
         JobState.ENDING: [RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED],
     }
@@ -64,6 +65,6 @@ def reconcile() -> None:
     late = timezone.now() - STUCK_AFTER
     for run in active.filter(job_state=JobState.PREPARING, created_at__lt=late, status_changed_at__lt=late):
         advance_run(run.pk)
-    waiting = Job.objects.filter(state=JobState.WAITING, run_attempt__run__status=RunStatus.QUEUED)
-    for job in waiting.exclude(wait_reason=F("run_attempt__run__reason")):
+    waits = Q(state__in=[JobState.WAITING, JobState.QUEUED], run_attempt__run__status=RunStatus.QUEUED)
+    for job in Job.objects.filter(waits).exclude(wait_reason=F("run_attempt__run__reason")):
         record_job(job.pk)

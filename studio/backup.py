@@ -228,10 +228,10 @@ def settle(made_at: str) -> int:
     """
     from compute.models import ComputeTarget, Environment, EnvironmentState, Host, Job, Node
     from compute.quotas import ledger
-    from compute.states import EndReason, JobState
+    from compute.states import FOLLOWED, EndReason, JobState
 
     when = datetime.fromisoformat(made_at)
-    ran = Job.objects.filter(state__in=[JobState.STARTING, JobState.RUNNING, JobState.ENDING])
+    ran = Job.objects.filter(state__in=FOLLOWED | {JobState.STARTING})
     lost = ran.update(
         state=JobState.ENDED,
         end_reason=EndReason.LOST,

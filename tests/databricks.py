@@ -26,6 +26,8 @@ class Workspace:
         self.runs: dict[int, dict[str, Any]] = {}
         self.more: list[dict[str, str]] = []  # that every folder is said to hold
         self.state = ""  # of every run, instead of what its process says
+        self.elsewhere: tuple[int, str] | None = None  # a status and where it sends whoever asks
+        self.also: dict[str, Any] = {}  # said of every run, over what its process says
         handler = type("Bound", (Handler,), {"workspace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -71,9 +73,11 @@ class Workspace:
                 return {}
             case "GET workspace/list":
                 top = self.place(asked["path"])
+                if not top.is_dir():
+                    return None
                 kinds = {True: "DIRECTORY", False: "FILE"}
                 found = [{"path": self.named(f), "object_type": kinds[f.is_dir()]} for f in sorted(top.iterdir())]
-                return {"objects": found + self.more} if top.is_dir() else None
+                return {"objects": found + self.more}
             case "GET workspace/export":
                 return self.place(asked["path"]).read_bytes()
             case "POST workspace/delete":
@@ -115,7 +119,12 @@ class Workspace:
         elif state["life_cycle_state"] == "INTERNAL_ERROR":
             state["state_message"] = "Cluster could not be launched: QuotaExceeded"
         page = f"https://adb-1.2.azuredatabricks.net/jobs/{number}"
-        return {"run_id": number, "run_page_url": page, "state": state, "tasks": [{"run_id": 1000 + number}]}
+        return {
+            "run_id": number,
+            "run_page_url": page,
+            "state": state,
+            "tasks": [{"run_id": 1000 + number}],
+        } | self.also
 
     def output(self, number: int) -> dict[str, Any]:
         run = self.runs[number]
@@ -148,11 +157,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def respond(self, asked: dict[str, Any]) -> None:
         path = urlsplit(self.path).path
-        if not path.startswith("/api/"):
-            self.send(404, {}, b"{}")
-            return
         self.workspace.asked.append(f"{self.command} {path}")
-        if self.workspace.instead:
+        if self.workspace.elsewhere:
+            status, where = self.workspace.elsewhere
+            self.send(status, {"Location": where}, b"")
+        elif not path.startswith("/api/"):
+            self.send(404, {}, b"{}")
+        elif self.workspace.instead:
             status, headers, body = self.workspace.instead.pop(0)
             if status == 0:
                 self.close_connection = True

@@ -33,6 +33,7 @@ class JobSpec(TypedDict):
 
 class Phase(StrEnum):
     STARTING = "starting"
+    QUEUED = "queued"  # a service has taken it, and no process of it runs yet
     RUNNING = "running"
     ENDED = "ended"
 
@@ -47,6 +48,7 @@ class JobReport:
     reason: EndReason = EndReason.EXITED
     detail: str = ""  # a sentence for people, with an end that is not plain
     receipt: dict[str, Any] = field(default_factory=dict)
+    waits: str = ""  # a sentence for people, while it is queued: what for
     ask_again_in: float = 5.0  # seconds, for a kind that can only be polled
     facts: dict[str, Any] = field(default_factory=dict)  # what a service says of it: {"page": URL, "application": id}
 
@@ -175,6 +177,10 @@ class Attaches(ABC):
     def why_not_now(self) -> str:
         """Return in one sentence why a job cannot start there at the moment; empty: it can."""
         return ""
+
+    def queues(self, job: "Job") -> bool:
+        """Say whether a job that was submitted waits there until a report says that it runs."""
+        return False
 
 
 class Resizes(ABC):

@@ -157,14 +157,16 @@ class BatchDriver(AzureAccount, Executes):
         name, at = handle["job"], after
         with self._service() as service:
             task = service.get_task(name, TASK)
-            facts = {"page": self._page(), "run": name, "state": _state(task), **self._waits(service, name, task)}
-            ended = _state(task) == "completed"
+            facts = {"page": self._page(), "run": name, "state": _state(task)}
+            if _state(task) not in {"running", "completed"}:
+                waits = self._waits(service, name)
+                yield JobReport(Phase.QUEUED, waits=waits, facts=facts, ask_again_in=ASK_AGAIN)
+                return
             for piece in _log(service, name, at):
                 at += len(piece)
                 yield JobReport(Phase.RUNNING, output=piece, facts=facts, ask_again_in=ASK_AGAIN)
-            if not ended:
-                phase = Phase.RUNNING if _state(task) == "running" else Phase.STARTING
-                yield JobReport(phase, facts=facts, ask_again_in=ASK_AGAIN)
+            if _state(task) == "running":
+                yield JobReport(Phase.RUNNING, facts=facts, ask_again_in=ASK_AGAIN)
                 return
             with self._blobs() as blobs:
                 bring_back(blobs, f"runs/{name}/back/", Path(settings.JOB_DIR) / handle["far"] / "rank-0")
@@ -175,6 +177,9 @@ class BatchDriver(AzureAccount, Executes):
                 if handle["deletes_job"]:
                     service.begin_delete_job(name)
         yield _ended(task, handle, facts)
+
+    def queues(self, job: Job) -> bool:
+        return True
 
     def cancel(self, handle: Handle, because: EndReason) -> None:
         gone = ("JobNotFound", "TaskNotFound", "TaskCompleted", "JobCompleted", "JobTerminating", "JobBeingDeleted")
@@ -194,19 +199,22 @@ class BatchDriver(AzureAccount, Executes):
         public = azure.endpoints_for(self.target.workspace).resource_manager == azure.PUBLIC_RESOURCE_MANAGER
         return f"https://portal.azure.com/#resource{self.path}" if public else ""
 
-    def _waits(self, service: "BatchClient", name: str, task: "BatchTask") -> dict[str, str]:
-        """Return {"waits": why} of a task whose pool gets no nodes."""
-        if _state(task) not in {"active", "preparing"}:
-            return {}
+    def _waits(self, service: "BatchClient", name: str) -> str:
+        """Return what a task waits for that has no node."""
         info = service.get_job(name).execution_info
         if info is None or not info.pool_id:
-            return {}
+            return gettext_noop("Waits for Batch to make its pool.")
         pool = service.get_pool(info.pool_id)
-        said = "; ".join(f"{error.code}: {error.message}" for error in pool.resize_errors or [])
-        if said:
-            return {"waits": said[:300]}
+        if errors := "; ".join(f"{error.code}: {error.message}" for error in pool.resize_errors or []):
+            return gettext_noop("Pool %(pool)s gets no node: %(why)s") % {"pool": info.pool_id, "why": errors[:300]}
         nodes = (pool.current_dedicated_nodes or 0) + (pool.current_low_priority_nodes or 0)
-        return {} if nodes else {"waits": _("Its pool %(pool)s has no node yet.") % {"pool": info.pool_id}}
+        wanted = (pool.target_dedicated_nodes or 0) + (pool.target_low_priority_nodes or 0)
+        said = {"pool": info.pool_id, "n": nodes, "wanted": wanted}
+        if str(getattr(pool.allocation_state, "value", pool.allocation_state)) == "resizing":
+            return gettext_noop("Waits for pool %(pool)s, which grows from %(n)d to %(wanted)d nodes.") % said
+        if not nodes:
+            return gettext_noop("Waits for pool %(pool)s, which has no node.") % said
+        return gettext_noop("Waits for a node of pool %(pool)s; its number of nodes is %(n)d.") % said
 
     def _send(self, blobs: "ContainerClient", job: Job) -> str:
         """Bring the job's files there as one archive, unless the same ones are there; return its name."""
@@ -257,7 +265,6 @@ class BatchDriver(AzureAccount, Executes):
             with BatchClient(
                 self.endpoint,
                 azure.credential_for(self.target.workspace),
-                permit_redirects=False,
                 **azure.LIMITS,
             ) as client:
                 yield client
@@ -279,7 +286,7 @@ class BatchDriver(AzureAccount, Executes):
         with azure.speaking(str(told.get("name") or _("Its storage"))):
             azure.places(self.target.workspace, root)
             with ContainerClient(
-                root, CONTAINER, azure.credential_for(self.target.workspace), permit_redirects=False, **azure.LIMITS
+                root, CONTAINER, azure.credential_for(self.target.workspace), **azure.LIMITS
             ) as client:
                 with contextlib.suppress(ResourceExistsError):
                     client.create_container()

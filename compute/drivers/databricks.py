@@ -3,18 +3,17 @@
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from compute import azure, launch
+from compute import launch
+from compute.drivers import databricks_service
 from compute.drivers.base import (
     Attaches,
     Check,
@@ -29,24 +28,19 @@ from compute.drivers.base import (
 )
 from compute.drivers.databricks_form import AZURE, EXISTING, NEW, DatabricksForm, DatabricksRunForm
 from compute.models import Job
-from compute.remote import safe_path
 from compute.requirements import requirements_of
 from compute.states import EndReason, ProvisioningState
-from studio import addresses
-from studio.errors import CannotEverRun, CredentialsRejected, StudioError, TargetUnreachable
-from studio.people.models import Allowance
+from studio.errors import CannotEverRun, StudioError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import Run
 
 LARGEST_FILE = 10 * 1024 * 1024  # bytes. Source: Databricks' limit of Workspace Import
-SCOPE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"  # Source: Azure's id of Databricks as a resource
-PATIENCE, TRY_FOR = 20, 20  # seconds for an answer, and for trying again what is too busy
 ASK_AGAIN = 5.0  # seconds
-MOST_OUTPUTS = 10_000  # files that come back
 WARN_BEFORE = 14  # days
 ENDED = {"TERMINATED", "SKIPPED", "INTERNAL_ERROR"}
+STARTED = {"RUNNING", "TERMINATING"}
 TITLES = {
     "name": gettext_lazy("The name resolves"),
     "sign_in": gettext_lazy("Signing in"),
@@ -128,10 +122,14 @@ class DatabricksDriver(Driver, Attaches, Executes):
         }
 
     def _name(self) -> Check:
-        return _found("name", CheckState.OK, ", ".join(dict.fromkeys(place.address for place in self._places())))
+        return _found(
+            "name",
+            CheckState.OK,
+            ", ".join(dict.fromkeys(place.address for place in databricks_service.places(self.target))),
+        )
 
     def _identity(self) -> Check:
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             return _found("sign_in", CheckState.OK, str(service.current_user.me().user_name)[:200])
 
     def _expiry(self) -> Check:
@@ -151,18 +149,18 @@ class DatabricksDriver(Driver, Attaches, Executes):
         return bool(last) and (date.fromisoformat(last) - datetime.now(UTC).date()).days <= WARN_BEFORE
 
     def _runs(self) -> Check:
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             seen = sum(1 for _run in zip(range(20), service.jobs.list_runs(limit=20), strict=False))
         return _found("runs", CheckState.OK, _("the Jobs service answers, with %(n)d runs of late") % {"n": seen})
 
     def _clusters(self) -> Check:
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             some = [cluster for _n, cluster in zip(range(50), service.clusters.list(), strict=False)]
         named = ", ".join(f"{cluster.cluster_name} ({cluster.cluster_id})" for cluster in some[:8])
         return _found("clusters", CheckState.OK, named[:500] or _("none; runs can make their own"))
 
     def _sizes(self) -> Check:
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             types = service.clusters.list_node_types().node_types or []
             versions = service.clusters.spark_versions().versions or []
         said = _("%(types)d node types, %(versions)d Spark versions") % {"types": len(types), "versions": len(versions)}
@@ -172,7 +170,7 @@ class DatabricksDriver(Driver, Attaches, Executes):
 
     def refresh(self) -> TargetReport:
         try:
-            with self._service() as service:
+            with databricks_service.client_of(self.target) as service:
                 service.current_user.me()
         except StudioError as exc:
             return TargetReport(ProvisioningState.FAILED, exc.message[:500])
@@ -190,14 +188,14 @@ class DatabricksDriver(Driver, Attaches, Executes):
         libraries = [
             compute.Library(pypi=compute.PythonPyPiLibrary(package=line)) for line in _packages(job.spec["environment"])
         ]
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             home = f"/Users/{service.current_user.me().user_name}/.compute-studio"
             files = self._send(service, job, home)
             told = f"{home}/runs/{name}"
             service.workspace.mkdirs(told)
             variables = {key: str(value) for key, value in launch.variables_of(job).items()}
-            _put(service, f"{told}/start.py", START.encode())
-            _put(service, f"{told}/variables.json", json.dumps(variables).encode())
+            databricks_service.put(service, f"{told}/start.py", START.encode())
+            databricks_service.put(service, f"{told}/variables.json", json.dumps(variables).encode())
             task = jobs.SubmitTask(
                 task_key="run",
                 libraries=libraries or None,
@@ -223,23 +221,27 @@ class DatabricksDriver(Driver, Attaches, Executes):
             return {"run": made.response.run_id, "told": told, "far": f"{job.run_id}/{job.attempt}"}
 
     def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             run = service.jobs.get_run(handle["run"])
             facts = {"page": run.run_page_url or "", "run": str(handle["run"]), "state": _state(run)}
             if _state(run) not in ENDED:
-                started = _state(run) in {"RUNNING", "TERMINATING"}
-                phase = Phase.RUNNING if started else Phase.STARTING
-                yield JobReport(phase, facts=facts, ask_again_in=ASK_AGAIN)
+                phase = Phase.RUNNING if _state(run) in STARTED else Phase.QUEUED
+                yield JobReport(phase, waits=_waits(run), facts=facts, ask_again_in=ASK_AGAIN)
                 return
             output, trouble = self._output(service, run)
-            with contextlib.suppress(StudioError), self._service() as again:
-                _bring_back(again, f"{handle['told']}/back", Path(settings.JOB_DIR) / handle["far"] / "rank-0")
-            with contextlib.suppress(StudioError), self._service() as again:
+            with contextlib.suppress(StudioError), databricks_service.client_of(self.target) as again:
+                databricks_service.bring_back(
+                    again, f"{handle['told']}/back", Path(settings.JOB_DIR) / handle["far"] / "rank-0"
+                )
+            with contextlib.suppress(StudioError), databricks_service.client_of(self.target) as again:
                 again.workspace.delete(handle["told"], recursive=True)  # with the variables
         yield _ended(run, output[after:], trouble, facts)
 
+    def queues(self, job: Job) -> bool:
+        return True
+
     def cancel(self, handle: Handle, because: EndReason) -> None:
-        with self._service() as service:
+        with databricks_service.client_of(self.target) as service:
             service.jobs.cancel_run(handle["run"])
 
     def _output(self, service: "WorkspaceClient", run: "Run") -> tuple[bytes, str]:
@@ -271,114 +273,25 @@ class DatabricksDriver(Driver, Attaches, Executes):
         named = [(file, file.relative_to(top).as_posix(), _sha256(file)) for file in files]
         digest = hashlib.sha256(json.dumps([pair[1:] for pair in named]).encode()).hexdigest()
         folder = f"{home}/snapshots/{digest[:32]}"
-        if self._is_there(service, f"{folder}.complete"):
+        if databricks_service.is_there(service, f"{folder}.complete"):
             launch.say(job, f"The {len(files)} files are there")
             return folder
         for parent in sorted({f"{folder}/{name}".rpartition("/")[0] for _file, name, _sha in named} | {folder}):
             service.workspace.mkdirs(parent)
         for file, name, _sha in named:
-            _put(service, f"{folder}/{name}", file.read_bytes())
-        _put(service, f"{folder}.complete", b"")
+            databricks_service.put(service, f"{folder}/{name}", file.read_bytes())
+        databricks_service.put(service, f"{folder}.complete", b"")
         launch.say(job, f"{len(files)} files sent to Databricks")
         return folder
-
-    @staticmethod
-    def _is_there(service: "WorkspaceClient", path: str) -> bool:
-        from databricks.sdk.errors import NotFound
-
-        try:
-            service.workspace.get_status(path)
-        except NotFound:
-            return False
-        return True
-
-    # ----- the connection
-
-    def _places(self) -> list[addresses.Place]:
-        """Return where the workspace answers. Raises NotAllowedNow for an address that nobody allowed."""
-        parts = urlsplit(self.config["url"])
-        inside = self.target.workspace.allows(Allowance.THIS_MACHINE)
-        return addresses.places_of(parts.hostname or "", parts.port or 443, inside=inside)
-
-    def _token(self) -> str:
-        """Return what opens the service. Raises StudioError."""
-        if self.config.get("authentication") != AZURE:
-            return self.target.secret("access_token")
-        with azure.speaking("Azure"):
-            return azure.credential_for(self.target.workspace).get_token(SCOPE).token
-
-    @contextlib.contextmanager
-    def _service(self) -> "Iterator[WorkspaceClient]":
-        """Give the service's client; what it raises leaves here as a StudioError, without the token in it."""
-        import requests
-        from databricks.sdk import WorkspaceClient, errors
-        from databricks.sdk.config import Config
-        from databricks.sdk.errors.base import DatabricksError
-
-        self._places()
-        token = self._token()
-        name = {"name": self.target.name or urlsplit(self.config["url"]).hostname}
-        try:
-            yield WorkspaceClient(
-                config=Config(
-                    host=self.config["url"],
-                    token=token,
-                    auth_type="pat",
-                    config_file="/dev/null",
-                    http_timeout_seconds=PATIENCE,
-                    retry_timeout_seconds=TRY_FOR,
-                )
-            )
-        except errors.Unauthenticated as exc:
-            raise CredentialsRejected(
-                _("%(name)s refuses the token.") % name, _("It may have expired: make another one, and replace it.")
-            ) from exc
-        except errors.PermissionDenied as exc:
-            raise CredentialsRejected(
-                _("%(name)s does not let the token do this: %(why)s") % {**name, "why": _words(exc)},
-                _("Ask its administrator for the permission, or use another user’s token."),
-            ) from exc
-        except (errors.InvalidParameterValue, errors.BadRequest, errors.NotFound) as exc:
-            raise StudioError(_("%(name)s refuses it: %(why)s") % {**name, "why": _words(exc)}) from exc
-        except (DatabricksError, requests.RequestException, TimeoutError, ValueError) as exc:
-            raise TargetUnreachable(
-                _("%(name)s does not answer as it should: %(why)s") % {**name, "why": _words(exc)},
-                _("Try again later."),
-            ) from exc
 
 
 def _found(key: str, state: CheckState, evidence: str = "", remedy: str = "") -> Check:
     return Check(key, str(TITLES[key]), state, evidence, remedy, needed=key in {"name", "sign_in", "runs"})
 
 
-def _words(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:300] or type(exc).__name__
-
-
 def _sha256(file: Path) -> str:
     with file.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
-
-
-def _put(service: "WorkspaceClient", path: str, content: bytes) -> None:
-    from databricks.sdk.service.workspace import ImportFormat
-
-    service.workspace.upload(path, content, format=ImportFormat.RAW, overwrite=True)
-
-
-def _bring_back(service: "WorkspaceClient", there: str, into: Path) -> None:
-    """Fetch what a run left for its folders. A name that leads elsewhere stays there, and so does what is too large."""
-    from databricks.sdk.service.workspace import ObjectType
-
-    for _n, one in zip(range(MOST_OUTPUTS), service.workspace.list(there, recursive=True), strict=False):
-        path = safe_path(into, str(one.path or "").removeprefix(f"{there}/"))
-        if path is None or one.object_type not in {ObjectType.FILE, ObjectType.NOTEBOOK}:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name[:200]}.coming")
-        with service.workspace.download(str(one.path)) as source, scratch.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        scratch.replace(path)
 
 
 def _packages(environment: dict[str, str]) -> list[str]:
@@ -409,8 +322,26 @@ def _new_cluster(asked: dict[str, Any]) -> Any:
 
 
 def _state(run: "Run") -> str:
+    """Return where a run is. While it is under way, its one task knows whether the cluster is."""
     state = run.state.life_cycle_state if run.state else None
+    task = next(iter(run.tasks or []), None)
+    if state and state.value in STARTED and task and task.state and task.state.life_cycle_state:
+        state = task.state.life_cycle_state if task.state.life_cycle_state.value not in ENDED else state
     return str(state.value if state else "PENDING")
+
+
+def _waits(run: "Run") -> str:
+    """Return what a run waits for that is not under way, in Databricks' own words where it has some."""
+    details = run.status.queue_details if run.status else None
+    words = (details.message if details else "") or (run.state.state_message if run.state else "") or ""
+    if words:
+        return gettext_noop("Databricks lets it wait: %(why)s") % {"why": " ".join(words.split())[:400]}
+    match _state(run):
+        case "QUEUED":
+            return gettext_noop("Waits in Databricks’ queue.")
+        case "BLOCKED":
+            return gettext_noop("Waits for another run in Databricks.")
+    return gettext_noop("Waits for its cluster in Databricks.")
 
 
 def _ended(run: "Run", output: bytes, trouble: str, facts: dict[str, Any]) -> JobReport:

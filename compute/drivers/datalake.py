@@ -23,6 +23,13 @@ JOBS = "2016-11-01"  # version of the job interface
 ASK_AGAIN = 5.0  # seconds
 LONGEST_SCRIPT = 3 * 1024 * 1024  # bytes. Source: the service's limit of a script
 RUNNING = {"Running", "Finalizing", "Ended"}
+WAITS = {
+    "": gettext_noop("Waits in Data Lake Analytics for analytics units."),
+    "New": gettext_noop("Waits for Data Lake Analytics to compile its script."),
+    "Compiling": gettext_noop("Waits for Data Lake Analytics to compile its script."),
+    "Starting": gettext_noop("Waits for Data Lake Analytics to start it."),
+    "Paused": gettext_noop("Somebody has paused it in Data Lake Analytics."),
+}
 
 
 class DataLakeForm(AzureAccountForm):
@@ -131,10 +138,13 @@ class DataLakeDriver(AzureAccount, Executes):
         added = handle.get("lines_before", 0)
         output = _log(told, added).encode(errors="replace")[after:]
         if state != "Ended":
-            phase = Phase.RUNNING if state in RUNNING else Phase.STARTING
-            yield JobReport(phase, output=output, facts=facts, ask_again_in=ASK_AGAIN)
+            phase = Phase.RUNNING if state in RUNNING else Phase.QUEUED
+            yield JobReport(phase, output, waits=WAITS.get(state, WAITS[""]), facts=facts, ask_again_in=ASK_AGAIN)
             return
         yield _ended(result, _errors(told, added), output, facts)
+
+    def queues(self, job: Job) -> bool:
+        return True
 
     def cancel(self, handle: Handle, because: EndReason) -> None:
         self._ask("POST", f"/Jobs/{handle['job']}/CancelJob", fine={404, 409})  # gone, or ended

@@ -2,16 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from django import forms
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from compute import farspark, launch, remote
 from compute.drivers import ssh_checks
-from compute.drivers.base import Check, CheckState, Need, RunForm
+from compute.drivers.base import Check, CheckState, JobReport, Need, Phase, RunForm
 from compute.drivers.overssh import OverSsh, Questions
 from compute.drivers.ssh_form import NEEDS, SshForm
 from compute.models import Job
@@ -19,6 +20,7 @@ from studio.errors import CannotEverRun
 
 CLUSTER, CLIENT, LOCAL = "cluster", "client", "local"
 DOMAIN = ".azurehdinsight.net"
+BEFORE_RUNNING = {"NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED"}  # Source: YARN's YarnApplicationState
 MOST_SETTINGS = 200
 _SETTING = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,199}\Z")
 _PACKAGE = re.compile(r"[\w.\-]+:[\w.\-]+:[\w.\-]+\Z", re.ASCII)
@@ -165,14 +167,21 @@ class HDInsightDriver(OverSsh):
     def variables(self, job: Job, link: remote.Link) -> dict[str, Any]:
         return _python(job) | super().variables(job, link)
 
-    def facts_of(self, link: remote.Link, folder: str) -> dict[str, Any]:
-        """Return what YARN calls the application, how it is, and its page. What it says is the cluster's word."""
+    def queues(self, job: Job) -> bool:
+        return bool(job.spec["options"].get("mode", CLUSTER) == CLUSTER)
+
+    def completed(self, report: JobReport, link: remote.Link, folder: str) -> JobReport:
+        """Add what YARN calls the application, how it is, and its page. What it says is the cluster's word."""
         try:
             told = json.loads(link.ask("read", folder=folder, path="facts.json", at=0, most=10_000) or b"{}")
         except (OSError, ValueError):  # YARN has not said anything yet
-            return {}
+            return report
         known = {"application", "page", "state"}
-        return {key: str(told[key])[:500] for key in known & told.keys()} if isinstance(told, dict) else {}
+        facts = {key: str(told[key])[:500] for key in known & told.keys()} if isinstance(told, dict) else {}
+        if report.phase == Phase.RUNNING and facts.get("state") in BEFORE_RUNNING:
+            waits = gettext_noop("Waits for YARN to find a place for it: %(state)s.") % {"state": facts["state"]}
+            return replace(report, phase=Phase.QUEUED, waits=waits, facts=facts)
+        return replace(report, facts=facts)
 
 
 def settings_of(text: str) -> list[tuple[str, str]]:

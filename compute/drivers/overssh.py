@@ -144,24 +144,25 @@ class OverSsh(Driver, Attaches, Executes, Streams):
         known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
         try:
             facts = link.ask("look", folder=folder, handle=known)
+            report = self.completed(self._report(facts, handle), link, folder)
+            going = report if report.phase != Phase.ENDED else JobReport(Phase.RUNNING)
             most = remote.FIRST_PIECE
             while at < int(facts["log_size"]):
                 piece = link.ask("read", folder=folder, path="log", at=at, most=most)
                 if not piece:
                     break
-                yield JobReport(Phase.RUNNING, output=piece)
+                yield replace(going, output=piece)
                 at, most = at + len(piece), min(2 * most, remote.PIECE)
             remote.fetch(link, folder, Path(settings.JOB_DIR) / folder / "rank-0")
-            report = replace(self._report(facts, handle), facts=self.facts_of(link, folder))
             if report.phase == Phase.ENDED:
                 link.ask("brought", folder=folder)
         except OSError as exc:
             raise self._problem(exc) from exc
         yield report
 
-    def facts_of(self, link: remote.Link, folder: str) -> dict[str, Any]:
-        """Return what is known of a job beyond its processes, for its run's page."""
-        return {}
+    def completed(self, report: JobReport, link: remote.Link, folder: str) -> JobReport:
+        """Return what is known of a job's processes, with what is known of it beyond them."""
+        return report
 
     def cancel(self, handle: Handle, because: EndReason) -> None:
         known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}

@@ -123,7 +123,7 @@ def _queue(workspace: Workspace) -> Iterator[Metric]:
         "studio_queue_oldest_wait_seconds", "How long the first of them has waited.", labels=labels
     )
     now = timezone.now()
-    waiting = Job.objects.filter(state=JobState.WAITING, target__workspace=workspace).order_by()
+    waiting = Job.objects.filter(state__in=[JobState.WAITING, JobState.QUEUED], target__workspace=workspace).order_by()
     for cluster, n, since in waiting.values_list("target__name").annotate(n=Count("pk"), since=Min("enqueued_at")):
         length.add_metric([workspace.name, cluster], n)
         oldest.add_metric([workspace.name, cluster], max(0.0, (now - since).total_seconds()))

@@ -45,8 +45,14 @@ if sys.argv[1:] == ["--version"]:
     sys.exit("Welcome to Spark, version 3.3.1")
 (here / "submitted.json").write_text(json.dumps(sys.argv[1:]))
 print("INFO Client: Submitted application application_1700000000000_0042", flush=True)
+if "waits" in sys.argv:
+    print("INFO Client: Application report for application_1700000000000_0042 (state: ACCEPTED)", flush=True)
+    while not (here / "has-room").exists():
+        time.sleep(0.01)
 print("INFO Client: Application report for application_1700000000000_0042 (state: RUNNING)")
 print("\t tracking URL: http://head:8088/proxy/application_1700000000000_0042/", flush=True)
+while "waits" in sys.argv and not (here / "may-end").exists():
+    time.sleep(0.01)
 value = lambda name: sys.argv[sys.argv.index(name) + 1]
 if "cluster" in sys.argv:
     container = pathlib.Path(tempfile.mkdtemp())
@@ -218,6 +224,23 @@ def test_in_the_cluster_the_script_has_its_files_arguments_and_variables(
     assert '"--num-executors", "4"' in told
     assert '"--packages", "org.example:thing:1.0"' in told
     assert "t; x" not in told  # what a variable holds is on no command line
+
+
+def test_it_is_queued_until_yarn_has_room(on_yarn: Sshd, attached: Attach, ana: User, programs: Path) -> None:
+    run = submitted(attached(on_yarn), ana, {"train.py": "print(1)"}, "waits", options={"mode": "cluster"})
+    assert run.status == RunStatus.QUEUED
+    until(lambda: "ACCEPTED" in log_of(run))
+
+    def reason() -> str:
+        tasks.follow_job(job_of(run).pk)
+        return str(elsewhere.again(run).reason)
+
+    until(lambda: reason() == "Waits for YARN to find a place for it: ACCEPTED.")
+    assert run.status == RunStatus.QUEUED
+    (programs / "has-room").touch()
+    until(lambda: reason() == "" and elsewhere.again(run).status == RunStatus.RUNNING)
+    (programs / "may-end").touch()
+    assert ended(run).status == RunStatus.COMPLETED
 
 
 def test_a_cancel_ends_the_application_too(on_yarn: Sshd, attached: Attach, ana: User, programs: Path) -> None:

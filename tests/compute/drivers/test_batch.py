@@ -140,12 +140,22 @@ def test_a_pool_without_nodes_is_said_in_the_services_words(submit: Submit, clou
     cloud.batch.pools["linux"] = pool("linux", 0, error)
     run = submit({"train.py": "print(1)\n"})
     tasks.follow_job(job_of(run).pk)
-    facts = job_of(run).facts
-    assert facts["state"] == "active"
-    assert facts["waits"] == "AllocationFailed: Core quota for the account has been reached."
-    cloud.batch.pools["linux"] = pool("linux", 0)
-    tasks.follow_job(job_of(run).pk)
-    assert job_of(run).facts["waits"] == "Its pool linux has no node yet."
+    assert job_of(run).facts["state"] == "active"
+    said = "Pool linux gets no node: AllocationFailed: Core quota for the account has been reached."
+    assert (again(run).status, again(run).reason) == (RunStatus.QUEUED, said)
+    for there, waits in (
+        (pool("linux", 0), "Waits for pool linux, which has no node."),
+        (pool("linux", 2), "Waits for a node of pool linux; its number of nodes is 2."),
+        (
+            pool("linux", 1) | {"allocationState": "resizing", "targetDedicatedNodes": 4},
+            "Waits for pool linux, which grows from 1 to 4 nodes.",
+        ),
+    ):
+        cloud.batch.pools["linux"] = there
+        tasks.follow_job(job_of(run).pk)
+        assert again(run).reason == waits
+    cloud.batch.start(*next(iter(cloud.batch.jobs.items())))
+    assert ended(run).status == RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from databricks.sdk.clock import RealClock
 
 from compute import tasks
 from compute.azure import credential_for
-from compute.drivers import databricks as driver_module
+from compute.drivers import databricks_service as driver_module
 from compute.drivers.base import CheckState
 from compute.drivers.databricks_form import DatabricksForm, DatabricksRunForm
 from compute.models import ComputeTarget
@@ -24,7 +24,7 @@ from studio.seal import seal
 from tests.azure import SUBSCRIPTION, Entra, ResourceManager, certificate, signs_in
 from tests.databricks import TOKEN
 from tests.databricks import Workspace as Service
-from tests.elsewhere import ended, job_of, log_of, submitted
+from tests.elsewhere import again, ended, job_of, log_of, submitted
 
 NEW = {"cluster": "new", "spark_version": "15.4.x-scala2.12", "node_type": "Standard_DS3_v2", "workers": 2}
 Submit = Callable[..., Run]
@@ -70,7 +70,7 @@ def test_a_run_goes_there_with_its_files_arguments_and_variables(submit: Submit,
     files = {"src/train.py": script, "src/helper.py": "WORD = 'help'\n", "data.csv": "1,2\n"}
     packages = EnvironmentSpec("pip", text="scikit-learn==1.6.1\n")
     run = submit(files, "a b", "$(id)", variables={"TOKEN": "t; x"}, environment=packages)
-    assert run.status == RunStatus.RUNNING
+    assert run.status == RunStatus.QUEUED
     run = ended(run)
     assert run.status == RunStatus.COMPLETED, (run.reason, log_of(run))
     assert log_of(run) == "help ['a b', '$(id)'] t; x []\n"
@@ -124,6 +124,44 @@ def test_a_run_is_canceled_there(submit: Submit, ana: User) -> None:
     cancel_run(run, by=ana)
     tasks.end_job(job_of(run).pk, EndReason.CANCELED, "ana canceled it.")
     assert ended(run).status == RunStatus.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"state": {"life_cycle_state": "PENDING"}}, "Waits for its cluster in Databricks."),
+        ({"state": {"life_cycle_state": "QUEUED"}}, "Waits in Databricks’ queue."),
+        ({"state": {"life_cycle_state": "BLOCKED"}}, "Waits for another run in Databricks."),
+        (
+            {"state": {"life_cycle_state": "PENDING", "state_message": "Waiting for\ncluster"}},
+            "Databricks lets it wait: Waiting for cluster",
+        ),
+        (
+            {
+                "state": {"life_cycle_state": "QUEUED", "state_message": ""},
+                "status": {"state": "QUEUED", "queue_details": {"message": "Queued due to workspace limit."}},
+            },
+            "Databricks lets it wait: Queued due to workspace limit.",
+        ),
+        (
+            {
+                "state": {"life_cycle_state": "RUNNING"},
+                "tasks": [{"run_id": 1001, "task_key": "run", "state": {"life_cycle_state": "PENDING"}}],
+            },
+            "Waits for its cluster in Databricks.",
+        ),
+    ],
+)
+def test_a_run_that_waits_there_is_queued_and_says_for_what(
+    submit: Submit, service: Service, told: dict[str, Any], reason: str
+) -> None:
+    run = submit({"train.py": "import time\ntime.sleep(600)\n"})
+    service.also = told
+    tasks.follow_job(job_of(run).pk)
+    assert (again(run).status, again(run).reason) == (RunStatus.QUEUED, reason)
+    service.also = {}
+    tasks.follow_job(job_of(run).pk)
+    assert (again(run).status, again(run).reason) == (RunStatus.RUNNING, "")
 
 
 def test_a_cluster_that_cannot_be_had_is_said_in_the_services_words(submit: Submit, service: Service) -> None:
@@ -216,6 +254,21 @@ def test_an_answer_that_is_none_ends_in_a_sentence(
     report = target.driver.refresh()
     assert report.state == ProvisioningState.FAILED
     assert report.reason.startswith("bricks ")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_it_follows_to_no_other_address(target: ComputeTarget, service: Service, tmp_path: Path, status: int) -> None:
+    inside = Service(tmp_path / "inside")
+    service.elsewhere = (status, f"{inside.url}/api/2.0/preview/scim/v2/Me")
+    try:
+        checks = found(target)
+        report = target.driver.refresh()
+    finally:
+        inside.close()
+    assert inside.asked == []
+    assert "/.well-known/databricks-config" not in service.asked
+    assert checks["sign_in"].state == CheckState.BAD
+    assert report.reason == ("bricks sends whoever asks on to another address, which is not followed: 127.0.0.1.")
 
 
 def typed(workspace: Workspace, url: str) -> DatabricksForm:

@@ -20,7 +20,7 @@ from runs.states import RunStatus
 from studio.people.models import User, Workspace
 from tests.azure import Entra, certificate, refused, signs_in, told
 from tests.datalake import Lake
-from tests.elsewhere import ended, job_of, log_of, submitted
+from tests.elsewhere import again, ended, job_of, log_of, submitted
 
 ASKED = {"degree_of_parallelism": 5, "priority": 900, "runtime_version": ""}
 SCRIPT = '@a = EXTRACT x int FROM "/in.csv" USING Extractors.Csv();\nOUTPUT @a TO "/out.csv" USING Outputters.Csv();\n'
@@ -81,11 +81,18 @@ def test_a_script_goes_there_and_its_states_are_the_log(submit: Submit, lake: La
     lake.go_on("Queued")
     tasks.follow_job(job_of(run).pk)
     assert job_of(run).facts["state"] == "Queued"
+    assert (again(run).status, again(run).reason) == (
+        RunStatus.QUEUED,
+        "Waits in Data Lake Analytics for analytics units.",
+    )
     assert log_of(run).splitlines() == [
         "2026-11-24T10:00:00Z New",
         "2026-11-24T10:00:01Z Compiling",
         "2026-11-24T10:00:02Z Queued",
     ]
+    lake.go_on("Running")
+    tasks.follow_job(job_of(run).pk)
+    assert again(run).status == RunStatus.RUNNING
     lake.go_on()
     run = ended(run)
     assert run.status == RunStatus.COMPLETED, run.reason
@@ -128,7 +135,8 @@ def test_answers_that_make_no_sense_do_no_harm(
 def test_a_hiccup_while_it_is_submitted_is_waited_out(target: ComputeTarget, ana: User, lake: Lake, reply: Any) -> None:
     lake.instead = [reply]
     run = submitted(target, ana, {"words.usql": SCRIPT}, options=ASKED)
-    assert run.status == RunStatus.RUNNING, run.reason
+    assert run.status == RunStatus.QUEUED, run.reason
+    assert len(lake.jobs) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])
