@@ -25,7 +25,8 @@ function put(html) {
   template.innerHTML = html;
   const here = board(), focus = document.activeElement?.closest("[data-arranged]")?.dataset.arranged;
   const wasHandle = document.activeElement?.matches("[data-handle]"), pressed = document.activeElement?.value;
-  for (const one of template.content.querySelectorAll("[data-arranged]")) {
+  const all = [...template.content.querySelectorAll("[data-arranged]")];
+  for (const one of all) {
     const old = here.querySelector(`[data-arranged="${one.dataset.arranged}"]`);
     if (old) {
       one.querySelector("[data-tile]").replaceWith(old.querySelector("[data-tile]"));
@@ -34,9 +35,9 @@ function put(html) {
     }
     here.append(one);
   }
-  for (const gone of [...here.children].slice(0, -template.content.querySelectorAll("[data-arranged]").length || undefined)) gone.remove();
+  for (const one of [...here.children]) if (!all.includes(one)) one.remove();
   const moved = focus && here.querySelector(`[data-arranged="${focus}"]`);
-  if (moved) (wasHandle ? null : moved.querySelector(`[value="${pressed}"]:not(:disabled)`) ?? null)?.focus();
+  if (moved && !wasHandle) moved.querySelector(`[value="${pressed}"]:not(:disabled)`)?.focus();
   if (moved && !moved.contains(document.activeElement)) moved.querySelector("[data-handle]").focus();
   document.body.dispatchEvent(new CustomEvent("board:arranged"));
 }

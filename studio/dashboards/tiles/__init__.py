@@ -12,8 +12,12 @@ from studio.dashboards.tiles.metric import Metric
 from studio.dashboards.tiles.nodes import Nodes
 from studio.dashboards.tiles.outcomes import Outcomes
 from studio.dashboards.tiles.queue import Queue
+from studio.dashboards.tiles.quota import Quota
+from studio.dashboards.tiles.spend import Spend
 
-TILES: dict[str, Kind] = {kind.key: kind for kind in (Nodes(), Queue(), Outcomes(), Longest(), Failures(), Metric())}
+TILES: dict[str, Kind] = {
+    kind.key: kind for kind in (Nodes(), Queue(), Outcomes(), Longest(), Failures(), Quota(), Spend(), Metric())
+}
 
 
 def title_of(tile: Tile, seen: Seen) -> str:

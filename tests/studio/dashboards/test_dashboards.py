@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from django.utils import timezone
 
+from compute.quotas.models import Budget, Limit
 from runs.models import Experiment, Run
 from runs.states import RunStatus
 from studio.dashboards import feeds, rendering, samples
@@ -145,6 +147,21 @@ def test_tiles_say_what_there_is(workspace, board, ana):
     assert "1 completed, 1 failed, 0 canceled" in said["outcomes"]["said"]
     assert said["longest"]["rows"][0][0] == "run_2"
     assert [row[2] for row in said["failures"]["rows"]] == ["It fell."]
+
+
+def test_quota_and_spend_say_what_is_left_and_only_who_sees_usage_adds_spend(workspace, board, ana, ben):
+    Limit.objects.create(workspace=workspace, family="standarddv2family", cores=4)
+    Limit.objects.create(workspace=None, family="all", cores=0)
+    Budget.objects.create(workspace=workspace, usd_per_month=Decimal("100"))
+    said = as_json(add_tile(board, "quota", options={}, by=ana), Seen())
+    assert [row[1:] for row in said["rows"]] == [[0, 0, 0], [0, 4, 4]]
+    assert "vision-team" not in str(said)
+    spend = add_tile(board, "spend", options={}, by=ana)
+    assert as_json(spend, Seen())["said"] == "$0.00 spent this month of a budget of $100.00: 0 %."
+    Budget.objects.all().delete()
+    assert "No budget is set" in as_json(spend, Seen())["said"]
+    with pytest.raises(NeedsRight):
+        add_tile(board, "spend", options={}, by=ben)
 
 
 def test_samples_are_taken_once_a_minute_with_one_question_and_thinned(workspace, django_assert_num_queries):
