@@ -33,6 +33,7 @@ KEYS = {
     "line_to_page_s": Key(0.1, "s", "line written to line in the page, 20 pages open, p95"),
     "list_p95_s": Key(0.15, "s", "lists with 10,000 targets and 100,000 runs, slowest sort and filter, p95"),
     "status_push_p95_s": Key(0.3, "s", "status change to every one of 20 open lists, p95"),
+    "wall_fresh_p95_s": Key(1, "s", "change to every one of 200 walls, 50 changes/s, p95"),
     "log_lines_per_s_1": Key(1_000_000, "/s", "lines of 90 bytes delivered to one viewer, none lost", more=True),
     "log_lines_per_s_20": Key(3_000_000, "/s", "the same to twenty viewers in all", more=True),
     "log_memory_growth_mb": Key(50, "MB", "growth of the web process meanwhile, with 5 viewers that stop reading"),
