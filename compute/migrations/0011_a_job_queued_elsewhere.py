@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("compute", "0009_who_a_job_is_of"),
+        ("compute", "0010_job_wait_facts"),
     ]
 
     operations = [
