@@ -19,7 +19,7 @@ from compute.drivers import driver_class
 from compute.models import Job, Node
 from compute.quotas.guarantees import can_be_stopped
 from compute.states import EndReason, JobState
-from runs import actions, files, outputs, snapshots
+from runs import actions, files, outputs, snapshots, usage
 from runs.configuration import RunConfiguration
 from runs.document import run_document
 from runs.forms import LONGEST_DESCRIPTION, options_form, pairs_of, span_of, tags_of
@@ -197,6 +197,7 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
         "last": last,
         "preempted": sum(attempt.job.end_reason == EndReason.PREEMPTED for attempt in attempts),
         "phases": phases,
+        "usage": usage.of_run(run, with_children=True),
         "can_be_canceled": RunStatus.CANCEL_REQUESTED in MOVES[run.state],
         "can_be_resubmitted": run.target is not None and run.target.takes_runs and run.snapshot_id is not None,
         "git": _git(run.properties),

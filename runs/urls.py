@@ -11,6 +11,7 @@ from runs import (
     queue_views,
     submit_views,
     upload_views,
+    usage_views,
 )
 
 app_name = "runs"
@@ -36,6 +37,7 @@ urlpatterns = [
     path("runs/<str:run_id>/outputs.zip", detail_views.outputs_zip, name="outputs_zip"),
     path("runs/<str:run_id>/snapshot.zip", detail_views.snapshot_zip, name="snapshot_zip"),
     path("runs/<str:run_id>/snapshot/<path:path>", detail_views.snapshot_file, name="snapshot_file"),
+    path("usage/", usage_views.usage, name="usage"),  # ?whose=all&by=&range=&format=csv
     path("queue/", queue_views.queue, name="queue"),  # ?target=&person=
     path("queue/priority/", queue_views.set_priority, name="queue_priority"),
     path("queue/<str:run_id>/move/", queue_views.move, name="queue_move"),

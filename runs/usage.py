@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from itertools import chain
 
-from django.db.models import Q
 from django.utils import timezone
 
 from compute.prices.price import Price
@@ -47,10 +47,9 @@ class RunUsage:
 
 def of_run(run: Run, *, with_children: bool = False) -> RunUsage:
     """Return what a run used until now; `with_children`: with its children's and their children's."""
-    whose = Q(job__run_attempt__run=run)
-    if with_children:
-        whose |= Q(job__run_attempt__run__parent=run) | Q(job__run_attempt__run__parent__parent=run)
-    return summed(JobUsage.objects.filter(whose).select_related("job").order_by("pk"))
+    ways = ["run", "run__parent", "run__parent__parent"] if with_children else ["run"]
+    found = (JobUsage.objects.filter(**{f"job__run_attempt__{way}": run}).select_related("job") for way in ways)
+    return summed(chain.from_iterable(rows.order_by("pk") for rows in found))
 
 
 def summed(rows: Iterable[JobUsage]) -> RunUsage:

@@ -246,6 +246,8 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("run waiting", of("runs:detail", "digits-svm_4")),
         Place("run output", f"{of('runs:detail', 'digits-svm_1')}?tab=outputs&attempt=1&file=outputs/scores.csv"),
         Place("run file", f"{of('runs:detail', 'digits-svm_1')}?tab=snapshot&file=train.py"),
+        Place("usage", of("runs:usage")),
+        Place("usage of everybody", f"{of('runs:usage')}?whose=all&range=year"),
         Place("queue", of("runs:queue")),
         Place("queue of nothing", reverse("runs:queue", args=["empty-team"])),
         Place("queue as reader", of("runs:queue"), "rita"),

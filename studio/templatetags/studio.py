@@ -108,6 +108,15 @@ def usd(amount: Decimal | float | str | None) -> str:
     return _("$%(amount)s") % {"amount": number(value, places)}
 
 
+@register.filter
+def cents(amount: Decimal | float | None) -> str:
+    """Write a sum of US dollars to the cent, "$0.31"; "<$0.01" for less that is not nothing."""
+    if amount is None:
+        return "—"
+    value = Decimal(str(amount))
+    return _("<$%(amount)s") % {"amount": number(0.01, 2)} if 0 < value < Decimal("0.005") else usd(round(value, 2))
+
+
 @register.simple_tag(takes_context=True)
 def may_i(context: RequestContext, right: str) -> bool:
     """Say whether the person may do `right` in the page's workspace: {% may_i "run.submit" as can_submit %}."""

@@ -265,6 +265,7 @@ DOORS: dict[str, Door] = {
     "runs:outputs_zip": Door(RUN, GET=Way()),
     "runs:snapshot_zip": Door(RUN, GET=Way()),
     "runs:snapshot_file": Door({"run_id": "run", "path": "snapshot_file"}, GET=Way()),
+    "runs:usage": PAGE,  # everybody's: tests/runs/test_usage_page.py
     "runs:queue": PAGE,
     "runs:queue_move": Door(RUN, POST=Way(RUNNERS, 409, {"to": "up"})),  # it does not wait: tests/runs/test_queue.py
     "runs:queue_priority": Door(POST=Way(OWNERS, 302, lambda things: {"run": [things.run], "priority": "100"})),
