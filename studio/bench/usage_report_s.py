@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from studio.bench import Bench
 
 RUNS, TIMES, AT_ONCE = 1_000_000, 5, 10_000
+SIZE = "Standard_D2_v2"
 PEOPLE, TEAMS, TARGETS, EXPERIMENTS = 60, 8, 12, 200
 
 
@@ -113,7 +114,7 @@ def fill(runs: int) -> None:
                         micro_usd_per_hour=146_000,
                         started_at=began,
                         ended_at=began + lasted,
-                    )  # fmt: skip
+                    )
                 )
             JobUsage.objects.bulk_create(rows)
     check.rebuild()
