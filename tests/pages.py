@@ -31,6 +31,8 @@ from studio.people.actions import (
 )
 from studio.people.models import SignInLink, User, Workspace
 from studio.people.permissions import Right, Role
+from studio.signin import actions as sign_in
+from studio.signin.models import GroupRole, Provider
 from tests.compute.clusters import make_cluster, make_job, make_node
 from tests.compute.tiny import OTHER_KEY, looked_at, make_attached
 from tests.studio.notifications.things import make_webhook
@@ -196,6 +198,11 @@ def furnish(ana: User) -> Workspace:
     (running.attempts.get().job.folder / "rank-0" / "outputs" / "metrics.jsonl").write_text(values)
     make_link(board, "screen in the lab", days=30, shows={Shows.NAMES}, by=ana)
     make_dashboard(workspace, "Nothing on it", by=ana)
+    root = User.objects.create_superuser("root", "root@example.org", "correct horse")
+    contoso = Provider(name="Contoso", issuer="https://login.example/v2.0", client_id="studio", is_enabled=True)
+    sign_in.keep_provider(contoso, "hush", by=root)
+    rule = GroupRole(provider=contoso, group="0b1c", label="ML people", workspace=workspace, role=Role.READER)
+    sign_in.map_group(rule, by=root)
     return workspace
 
 
@@ -290,6 +297,10 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("wizard as reader", of("compute:create"), "rita"),
         Place("run as reader", of("runs:detail", "digits-svm_1"), "rita"),
         Place("profile", reverse("profile")),
+        Place("sign-in providers", reverse("sign_in_providers"), "root"),
+        Place("sign-in provider", reverse("sign_in_provider", args=["contoso"]), "root"),
+        Place("add sign-in provider", reverse("add_sign_in_provider"), "root"),
+        Place("password again", reverse("account_reauthenticate")),
         Place("no such page", of("runs:detail", "no-such-run")),
         Place("password change", reverse("account_change_password")),
         Place("sign out", reverse("account_logout")),
