@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute.models import ComputeTarget, Job
+from compute.quotas import guarantees
 from compute.states import JobState, NodeState
 from compute.usage.reads import typical_seconds
 from runs.forecast import NEVER_KNOWN, Basis, End, Lasts, Waiting, starts
@@ -102,7 +103,10 @@ class Queue:
     @cached_property
     def jobs(self) -> list[Job]:
         waiting = Job.objects.filter(target__workspace=self.workspace, state__in=WAITS)
-        return list(waiting.in_order().select_related("target", "submitted_by")[:MOST])
+        found = list(waiting.in_order().select_related("target", "submitted_by")[:MOST])
+        ready = [job for job in found if job.state == JobState.WAITING and job.target.vm_size]
+        first = guarantees.standing(ready).guaranteed  # who is guaranteed the cores goes before who borrows
+        return sorted(found, key=lambda job: job.pk not in first)
 
     @cached_property
     def targets(self) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compute import scheduling
+from compute.actions import ensure_local
 from compute.engines import embedded
 from compute.models import ComputeTarget, Job
 from compute.sizes import by_name
@@ -23,6 +24,7 @@ from studio.errors import NeedsRight, NotAllowedNow
 from studio.people.actions import create_workspace
 from studio.people.models import Activity, User, Workspace
 from tests.compute.clusters import make_cluster, make_job, make_node
+from tests.compute.quotas.accounts import limit
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Wait = Callable[..., Run]
@@ -127,6 +129,16 @@ def test_owners_set_priorities_that_a_restart_keeps(
     page = as_user(ben).get(reverse("runs:queue", args=[workspace.name])).content.decode()
     assert page.index("late") < page.index("early")
     assert "High" in page
+
+
+def test_who_is_guaranteed_the_cores_stands_before_who_borrows(
+    workspace: Workspace, ana: User, ben: User, wait: Wait
+) -> None:
+    wait("borrows")
+    wait("here", on=ensure_local(workspace))
+    wait("guaranteed", by=ben, at=timedelta(minutes=5))
+    limit(None, workspace=workspace, person=ben, guaranteed=2)
+    assert [job.run_name for job in Queue(workspace, ana).jobs] == ["guaranteed", "borrows", "here"]
 
 
 def test_the_page_says_why_who_holds_it_and_when(
