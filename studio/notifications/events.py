@@ -16,7 +16,7 @@ class Event(TextChoices):
     RUN_PREEMPTED = "run.preempted", _("A run was preempted and starts over")
     QUOTA_REQUESTED = "quota.requested", _("Somebody asks for more quota")
     QUOTA_ANSWERED = "quota.answered", _("A request for quota was answered")
-    BUDGET_WARNED = "budget.warned", _("A budget is used up by 80 %")
+    BUDGET_WARNED = "budget.warned", _("80 % of a budget is used")
     BUDGET_REACHED = "budget.reached", _("A budget is used up")
     TARGET_BLOCKED = "target.blocked", _("A target is blocked: its host key changed")
     TOKEN_EXPIRING = "token.expiring", _("An API token expires soon")

@@ -83,6 +83,7 @@ def _serve(webhook: Webhook) -> None:
     deadline = time.monotonic() + A_TURN
     try:
         for delivery in _waiting_for(webhook):
+            Webhook.objects.filter(pk=webhook.pk).update(busy_until=timezone.now() + CLAIMED_FOR)
             if not attempt(delivery, webhook) or time.monotonic() > deadline:
                 break
     finally:
@@ -99,7 +100,6 @@ def _waiting_for(webhook: Webhook) -> Iterator[Delivery]:
 def attempt(delivery: Delivery, webhook: Webhook) -> bool:
     """Send one delivery now and store what it came to; say whether the webhook may be sent more."""
     now = timezone.now()
-    Webhook.objects.filter(pk=webhook.pk).update(busy_until=now + CLAIMED_FOR)
     Delivery.objects.filter(pk=delivery.pk).update(attempts=F("attempts") + 1, last_at=now)
     delivery.attempts += 1
     answer = send(delivery, webhook)

@@ -12,10 +12,11 @@ import pytest
 
 from studio.checks import find_postgresql
 from tests.integration.team import Person, Team, team_in, until
+from tests.receivers import Receiver, answers, receiver
 from tests.sshd import Sshd, scratch_user
 
 ATTACH = "/w/default/compute/attach/"
-ALLOW = "Workspace.objects.update(allowances=['other-linux', 'this-machine'])"
+ALLOW = "Workspace.objects.update(allowances=['other-linux', 'this-machine', 'internal-webhooks'])"
 LINK = re.compile(r'(?:href|hx-get|action)="(/w/default/[^"#]*)')
 MOST_PAGES = 150
 KINDS = ("key", "phrase", "word", "typo", "breaks", "new", "azure", "token", "behind")
@@ -92,6 +93,26 @@ def checked(person: Person, kind: str, **form: str) -> None:
     where = person.post(page, action="check", token=secrets.token_hex(16), **form)
     assert draft_in(where), where
     until(lambda: "spinner" not in person.get(where))
+
+
+def webhook_told(team: Team, person: Person, told: Receiver, word: str) -> dict[str, str]:
+    """Have a webhook told of a run and of a test, by a receiver that repeats where it was told; return its secrets."""
+    address = told.url.replace("localhost", "127.0.0.1").replace("very-secret-token", word)
+    echo = f"Cannot POST {address} /hook/{word}".encode()
+    told.next, told.always = [answers(200, echo)], answers(500, echo)
+    page = "/w/default/notifications/"
+    person.get(f"{page}new/")
+    typed = {"name": "ops", "format": "json", "language": "en", "is_on": "on", "events": "run.completed"}
+    person.post(f"{page}new/", address=address, **typed)
+    row = "__import__('studio.notifications.models', fromlist=['Webhook']).Webhook.objects.get()"
+    pk, signing = team.ask(f"[(hook := {row}).pk, hook.secret('signing')]")
+    person.post(f"{page}{pk}/test/")
+    person.submit("local", "print('done')\n")
+    until(lambda: len(told.posts) == 2)
+    assert all(post.is_signed_with(signing) for post in told.posts)
+    until(lambda: person.get(f"{page}{pk}/").count("Cannot POST … …") == 2)
+    person.post(f"{page}{pk}/secret/")
+    return {"hook": word, "signing": signing.removeprefix("whsec_").rstrip("=")}
 
 
 def draft_in(where: str) -> str:
@@ -173,7 +194,11 @@ def test_no_credential_is_found_anywhere(
     behind = machine | {"name": "behind", "ssh_port": "9", "password": markers["behind"]}
     checked(person, "VirtualMachine", **behind, **password, **gate, jump_password=markers["far-word"])
 
+    with receiver() as told:
+        markers |= webhook_told(team, person, told, marker("hook"))
+
     pages = dict(every_page(person))
+    assert any(re.fullmatch(r"/w/default/notifications/\d+/", path) for path in pages)
     assert "/w/default/compute/azure/" in pages
     assert len(pages) > 20
     assert any("connection" in path for path in pages)

@@ -34,6 +34,9 @@ def test_a_secret_is_shown_once_and_an_address_never(workspace, ana, as_user: Br
     assert "It arrived: 200" in tried.text
     assert received.posts[0].is_signed_with(secret)
     assert received.posts[0].said["type"] == "test"
+    fail(workspace)
+    drain()
+    assert received.posts[1].said["type"] == "run.failed"
     received.always = answers(404, b"nothing at /hook/very-secret-token here")
     tried = browser.post(url("test", webhook.pk), headers={"HX-Request": "true"})
     assert "It answers 404 Not Found. nothing at … here" in tried.text
