@@ -90,7 +90,7 @@ def furnish(ana: User) -> Workspace:
     host_keys.block(make_attached(workspace, ana, "annex", "annex.example"), OTHER_KEY)
     make_webhook(workspace, ana)
     failing, given_up = make_webhook(workspace, ana, name="teams", format="teams", problem="It answers 404 Not Found.")
-    facts = {"state": "failed", "code": 404, "said": "It answers 404 Not Found.", "attempts": 14}
+    facts = {"state": "failed", "code": 404, "words": "no_team", "problem": "It answers 404 Not Found.", "attempts": 14}
     Delivery.objects.filter(pk=given_up.pk).update(**facts)
     Delivery.objects.create(notice=given_up.notice, webhook=failing, give_up_at=timezone.now() + timedelta(days=1))
     draft = begin(workspace, "Tiny", by=ana)

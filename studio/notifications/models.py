@@ -188,7 +188,8 @@ class Delivery(models.Model):
     last_at = models.DateTimeField(null=True)  # when it was tried last
     code = models.PositiveIntegerField(null=True)  # of the last answer, where there was one
     took_ms = models.PositiveIntegerField(null=True)
-    said = models.CharField(max_length=500, blank=True)  # what went wrong, in one sentence
+    problem = models.CharField(max_length=500, blank=True)  # one sentence: what went wrong at the last attempt
+    words = models.CharField(max_length=500, blank=True)  # the receiver's own, in its last answer
     batch = models.UUIDField(null=True)  # of a mail that is being sent: what stands in it
 
     class Meta:

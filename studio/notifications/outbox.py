@@ -129,8 +129,7 @@ def send(delivery: Delivery, webhook: Webhook) -> Answer:
 @transaction.atomic
 def record(delivery: Delivery, webhook: Webhook, answer: Answer) -> bool:
     """Store what a delivery came to; say whether the webhook may be sent more."""
-    said = (f"{answer.problem} {answer.words}" if answer.problem else answer.words).strip()[:500]
-    facts = {"code": answer.code, "took_ms": answer.took_ms, "said": said}
+    facts = {"code": answer.code, "took_ms": answer.took_ms, "problem": answer.problem[:500], "words": answer.words}
     if not answer.problem:
         _store(delivery, DeliveryState.SENT, next_at=None, **facts)
         Webhook.objects.filter(pk=webhook.pk).update(failures=0, resting_until=None, problem="")
@@ -190,10 +189,10 @@ def _send_mail() -> bool:
         return True
     logger.warning("A mail to person %s was not sent: %s", person.pk, problem.sentence)
     late = [one for one in wanted if problem.is_final or _next(one) > one.give_up_at]
-    _settle(late, DeliveryState.FAILED, said=problem.sentence)
+    _settle(late, DeliveryState.FAILED, problem=problem.sentence)
     again = [one for one in wanted if one not in late]
     Delivery.objects.filter(pk__in=[one.pk for one in again]).update(
-        next_at=max((_next(one) for one in again), default=None), said=problem.sentence
+        next_at=max((_next(one) for one in again), default=None), problem=problem.sentence
     )
     if not problem.is_final:  # the server does not answer: nobody else's mail finds it any sooner
         soon = timezone.now() + timedelta(seconds=FIRST_WAIT)
@@ -219,7 +218,7 @@ def _claim_person() -> tuple[User | None, list[Delivery]]:
     return None, []
 
 
-def _settle(deliveries: list[Delivery], state: DeliveryState, said: str = "") -> None:
+def _settle(deliveries: list[Delivery], state: DeliveryState, problem: str = "") -> None:
     if deliveries:
         found = Delivery.objects.filter(pk__in=[one.pk for one in deliveries])
-        found.update(state=state, next_at=None, said=said[:500])
+        found.update(state=state, next_at=None, problem=problem[:500])

@@ -129,7 +129,10 @@ def attach(person: Person, kind: str, **form: str) -> str:
 
 def every_page(person: Person) -> Iterator[tuple[str, str]]:
     """Follow links from the list of compute as far as they stay in the workspace."""
-    seen, ahead = set[str](), ["/w/default/compute/?tab=attached", "/w/default/", "/w/default/settings/"]
+    seen, ahead = (
+        set[str](),
+        ["/w/default/compute/?tab=attached", "/w/default/notifications/", "/w/default/", "/w/default/settings/"],
+    )
     while ahead and len(seen) < MOST_PAGES:
         path = ahead.pop(0)
         if path in seen:

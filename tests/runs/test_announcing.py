@@ -29,7 +29,7 @@ def told(workspace, ana):
 
 
 def test_each_end_is_told_once_in_the_words_of_the_page(workspace, make_run, attempt_of, ben):
-    ends = {
+    ends: dict[str, dict[str, object]] = {
         "good": {"end_reason": EndReason.EXITED, "exit_code": 0},
         "bad": {"end_reason": EndReason.EXITED, "exit_code": 3},
         "stopped": {"end_reason": EndReason.CANCELED, "end_detail": "ben canceled it."},

@@ -105,7 +105,7 @@ def test_a_mail_server_that_is_away_is_asked_again(workspace, ana, ben, mails, s
     hours_later(1 / 59)
     drain()
     first = Delivery.objects.earliest("pk")
-    assert (first.state, first.said) == (DeliveryState.WAITING, "The mail server does not answer as it should.")
+    assert (first.state, first.problem) == (DeliveryState.WAITING, "The mail server does not answer as it should.")
     assert not Delivery.objects.filter(outbox._due()).exists()
     settings.EMAIL_PORT = port
     hours_later(1)

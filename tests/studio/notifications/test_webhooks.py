@@ -84,8 +84,8 @@ def test_what_is_refused_is_sent_again_under_the_same_id_until_it_is_given_up(wo
     assert waits[0] < 13
     assert len(waits) > 8
     assert {post.id for post in received.posts} == {delivery.message_id}
-    assert "500 Internal Server Error" in delivery.said
-    assert "very-secret" not in delivery.said
+    assert delivery.problem == "It answers 500 Internal Server Error."
+    assert delivery.words == "<h1>broken at …</h1>"
     one.refresh_from_db()
     assert "500" in one.problem
     received.always = answers(200)
@@ -107,7 +107,7 @@ def test_one_that_does_not_answer_rests_and_the_others_are_served(workspace, web
         drain()
         assert len(stuck.posts) == 1
         assert len(received.posts) == 20
-        assert Delivery.objects.filter(said="It does not answer in time.").count() == 1
+        assert Delivery.objects.filter(problem="It does not answer in time.").count() == 1
         stuck.always = answers(200)
         hours_later(0.1)
         drain()
@@ -157,7 +157,7 @@ def test_one_that_means_no_good_is_left_in_time(workspace, webhook, received, mo
     drain()
     delivery.refresh_from_db()
     assert (delivery.took_ms or 0) < 5000
-    assert len(delivery.said) <= 400
+    assert len(delivery.words) <= 300
     assert delivery.state == (DeliveryState.SENT if way == "speaks_without_end" else DeliveryState.WAITING)
 
 
@@ -168,7 +168,7 @@ def test_no_redirect_is_followed(workspace, webhook, received):
         delivery = fail(workspace)
         drain()
         delivery.refresh_from_db()
-        assert (delivery.code, "leads elsewhere" in delivery.said) == (302, True)
+        assert (delivery.code, "leads elsewhere" in delivery.problem) == (302, True)
         assert not other.posts
 
 
@@ -180,7 +180,7 @@ def test_an_internal_address_is_refused_when_it_is_saved_and_when_it_is_sent_to(
     drain()
     delivery.refresh_from_db()
     assert not received.posts
-    assert "an address of the studio's own machine" in delivery.said
+    assert "an address of the studio's own machine" in delivery.problem
     workspace.allowances = []
     inner = ["10.0.0.5", "192.168.1.1", "100.64.0.1", "169.254.169.254", "127.0.0.1", "[::1]", "[fd00::1]", "[::]"]
     inner += ["[::ffff:10.0.0.5]", "[64:ff9b::7f00:1]", "[2002:a00:1::]", "2130706433", "localhost"]
@@ -220,7 +220,7 @@ def test_tls_is_verified(workspace, webhook, tmp_path, monkeypatch):
         fail(workspace)
         drain()
         assert not server.posts
-        assert {d.said for d in Delivery.objects.all()} == {"Its certificate is not one that this studio trusts."}
+        assert {d.problem for d in Delivery.objects.all()} == {"Its certificate is not one that this studio trusts."}
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
         posting._trust.cache_clear()
         hours_later(1)

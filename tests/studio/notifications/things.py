@@ -23,6 +23,6 @@ def make_webhook(workspace: Workspace, by: User, **facts: Any) -> tuple[Webhook,
     now = timezone.now()
     delivery = Delivery.objects.create(
         notice=notice, webhook=webhook, state=DeliveryState.SENT, attempts=2, next_at=None, give_up_at=now,
-        last_at=now, code=200, took_ms=84, said="ok",
+        last_at=now, code=200, took_ms=84, words="ok",
     )  # fmt: skip
     return webhook, delivery
