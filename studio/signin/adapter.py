@@ -7,7 +7,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
 from django.contrib import messages
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -109,9 +109,14 @@ class StudioProviders(DefaultSocialAccountAdapter):  # type: ignore[misc]
         said = sociallogin.account.extra_data
         person.username = _free_name(said.get("preferred_username") or said.get("email") or said.get("name") or "")
         person.set_unusable_password()
-        with transaction.atomic():
-            sociallogin.save(request)
-            actions.account_made(person, sociallogin.row, sociallogin.groups)
+        try:
+            with transaction.atomic():
+                sociallogin.save(request)
+                actions.account_made(person, sociallogin.row, sociallogin.groups)
+        except IntegrityError as exc:  # the same person, in two tabs at once, or two of one name
+            raise SignInRefused(
+                _("Your account is being made already."), _("Sign in once more: it is there now.")
+            ) from exc
         return person
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: Any) -> str:

@@ -3,10 +3,11 @@
 Import it where it is used: it brings requests along.
 """
 
+import contextlib
 import os
 import socket
-import time
-from typing import Any
+import threading
+from typing import Any, ClassVar
 
 import requests
 from django.utils.translation import gettext as _
@@ -25,7 +26,8 @@ MOST_READ = 512 * 1024  # bytes of an answer
 class Pinned(HTTPConnection):
     """Connects to what the name stands for, if that is allowed."""
 
-    inside = False
+    inside: ClassVar[bool]
+    lifelines: ClassVar[list[socket.socket]]  # of its session, which cuts what takes too long
 
     def _new_conn(self) -> socket.socket:
         places = addresses.places_of(self.host.strip("[]"), self.port or 0, inside=self.inside)
@@ -34,48 +36,29 @@ class Pinned(HTTPConnection):
                 _("Plain HTTP would show everybody on the way who signs in."),
                 _("Use an address that begins with https://."),
             )
-        return addresses.connect(places[:MOST_PLACES], CONNECT)
+        taken = addresses.connect(places[:MOST_PLACES], CONNECT)
+        self.lifelines.append(taken.dup())  # TLS takes the socket over; what is shut here is shut for it, too
+        return taken
 
 
 class PinnedTls(Pinned, HTTPSConnection):
     """The same over TLS: the certificate must be that of the name, whatever address it stands for."""
 
 
-class PinnedInside(Pinned):
-    inside = True
-
-
-class PinnedTlsInside(PinnedTls):
-    inside = True
-
-
-class Plain(HTTPConnectionPool):
-    ConnectionCls = Pinned
-
-
-class Tls(HTTPSConnectionPool):
-    ConnectionCls = PinnedTls
-
-
-class PlainInside(HTTPConnectionPool):
-    ConnectionCls = PinnedInside
-
-
-class TlsInside(HTTPSConnectionPool):
-    ConnectionCls = PinnedTlsInside
-
-
 class Adapter(HTTPAdapter):
-    """Takes the pinned connections."""
+    """Takes pinned connections, of one session."""
 
-    def __init__(self, inside: bool) -> None:
-        self.inside = inside
+    def __init__(self, inside: bool, lifelines: list[socket.socket]) -> None:
+        self.facts = {"inside": inside, "lifelines": lifelines}
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        pools = (PlainInside, TlsInside) if self.inside else (Plain, Tls)
-        self.poolmanager.pool_classes_by_scheme = dict(zip(("http", "https"), pools, strict=True))
+        plain, tls = type("Plain", (Pinned,), self.facts), type("Tls", (PinnedTls,), self.facts)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        }
 
 
 class Session(requests.Session):
@@ -83,21 +66,37 @@ class Session(requests.Session):
 
     def __init__(self, *, inside: bool = False) -> None:
         super().__init__()
+        self.lifelines: list[socket.socket] = []
         self.trust_env = False
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-        self.mount("https://", Adapter(inside))
-        self.mount("http://", Adapter(inside))
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, Adapter(inside, self.lifelines))
 
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
         """Raises RequestException, TargetUnreachable, NotAllowedNow."""
-        until = time.monotonic() + WHOLE
+        clock = threading.Timer(WHOLE, self.cut)
+        clock.daemon = True
+        clock.start()
         options |= {"allow_redirects": False, "timeout": (CONNECT, READ), "stream": True}
-        response = super().request(method, url, *args, **options)
-        body = b""
-        for piece in response.iter_content(16 * 1024):
-            body += piece
-            if len(body) > MOST_READ or time.monotonic() > until:
-                response.close()
-                raise requests.RequestException("The answer is too long, or too slow.")
+        try:
+            response = super().request(method, url, *args, **options)
+            body = b""
+            for piece in response.iter_content(16 * 1024):
+                body += piece
+                if len(body) > MOST_READ:
+                    raise requests.RequestException("The answer is too long.")
+        finally:
+            clock.cancel()
         response._content = body
         return response
+
+    def cut(self) -> None:
+        """End what is going on: whoever answers byte by byte holds nobody up."""
+        for lifeline in self.lifelines:
+            with contextlib.suppress(OSError):
+                lifeline.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        super().close()
+        for lifeline in self.lifelines:
+            lifeline.close()

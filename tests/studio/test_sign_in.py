@@ -42,6 +42,7 @@ class Contoso:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.nonce = self.challenge = ""
         self.answer: bytes | None = None  # in place of any
+        self.drips = False  # byte by byte, without end
         contoso = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -79,6 +80,12 @@ class Contoso:
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
+        while self.drips:
+            try:
+                handler.wfile.write(b" ")
+                time.sleep(0.02)
+            except OSError:
+                return
         handler.wfile.write(body)
 
     def token(self) -> str:
@@ -235,6 +242,18 @@ def test_a_state_that_is_not_ours_and_a_refusal_sign_nobody_in(
     assert not is_in(late)
     Provider.objects.filter(pk=provider.pk).update(is_enabled=False)
     assert client.post(reverse("openid_connect_login", args=[provider.slug])).status_code == 404
+
+
+def test_who_answers_byte_by_byte_holds_nobody_up(
+    contoso: Contoso, provider: Provider, linked: SocialAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    state = set_out(client, contoso, provider)["state"]
+    monkeypatch.setattr("studio.signin.pinned.WHOLE", 0.3)
+    contoso.answer, contoso.drips = b"x" * 100_000, True
+    answer = come_back(client, provider, state=state)
+    assert answer.status_code == 502
+    assert not is_in(client)
 
 
 def test_nobody_is_taken_for_somebody_else_by_an_address(contoso: Contoso, provider: Provider, ana: User) -> None:
@@ -399,6 +418,14 @@ def test_an_administrator_sets_a_provider_up_tests_it_and_takes_it_away(
     contoso.asked.clear()
     assert "own machine" in client.post(test).content.decode()
     assert not contoso.asked, "a loopback address was asked"
+    for issuer in (
+        "https://169.254.169.254/latest",
+        "https://localhost",
+        "https://[::1]",
+        "https://[::ffff:127.0.0.1]",
+    ):
+        Provider.objects.filter(pk=row.pk).update(issuer=issuer)
+        assert "own machine" in client.post(test).content.decode(), issuer
     groups = reverse("sign_in_groups", args=[row.slug])
     rule = {"group": "readers", "workspace": str(workspace.pk), "role": "Reader"}
     assert client.post(groups, rule | {"team": "nowhere"}).status_code == 422

@@ -60,7 +60,7 @@ def of_the_code() -> Catalog:
     for path in sources():
         name = str(path.relative_to(settings.BASE_DIR))
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".html":  # its indentation is none that Python could read
+        if path.suffix in {".html", ".txt"}:  # its indentation is none that Python could read
             text = "\n".join(line.strip() for line in templatize(text, origin=name).splitlines())
         for _line, function, found, _comments in extract_python(io.BytesIO(text.encode()), CALLS, [], {}):
             said: Any = found if isinstance(found, tuple) else (found,)
@@ -75,7 +75,7 @@ def of_the_code() -> Catalog:
 def sources() -> Iterator[Path]:
     """Yield what may hold words for people."""
     base = Path(settings.BASE_DIR)
-    yield from sorted((base / "templates").rglob("*.html"))
+    yield from sorted(path for path in (base / "templates").rglob("*.*") if path.suffix in {".html", ".txt"})
     for package in ("compute", "runs", "studio"):
         yield from sorted(path for path in (base / package).rglob("*.py") if "migrations" not in path.parts)
 
