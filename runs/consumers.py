@@ -28,7 +28,7 @@ from compute import log_index, logs
 from runs.feeds import LogFeed, watching
 from runs.models import Run
 from runs.streams import LogStream, stream_of, streams_of
-from studio.consumers import PersonalConsumer, workspace_for
+from studio.consumers import PersonalConsumer, is_signed_in, workspace_for
 
 FRAME = 256 * 1024  # bytes at most; half the server's work of 64 KiB
 WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
@@ -48,6 +48,8 @@ class Facts:
 
 class LogConsumer(PersonalConsumer):
     """Send one log of one run to one page. The database is asked at the door, and after nudges; never per byte."""
+
+    takes_tokens = True
 
     async def connect(self) -> None:
         self.tasks: list[asyncio.Task[None]] = []
@@ -79,7 +81,7 @@ class LogConsumer(PersonalConsumer):
 
     def _ask(self) -> Facts | None:
         workspace = workspace_for(self.user, self.workspace_name)
-        if workspace is None:
+        if workspace is None or not is_signed_in(self.user, None, str(self.scope.get("token_sha256", ""))):
             return None
         run = Run.objects.for_user(self.user).filter(workspace=workspace, run_id=self.run_id).first()
         stream = stream_of(run, self.stream) if run else None

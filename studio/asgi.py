@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from channels.auth import AuthMiddlewareStack
+from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import WebsocketDenier
 from django.core.asgi import get_asgi_application
@@ -21,6 +22,7 @@ from django.http.request import split_domain_port, validate_host  # noqa: E402
 
 import studio.celery  # noqa: E402, F401  tasks are queued there, not at the queue's own default
 from studio.bodies import LimitedBodies  # noqa: E402
+from studio.people.models import ApiToken, hash_of  # noqa: E402
 from studio.sockets import sockets  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,29 @@ class FromOurPages:
         await denier(scope, receive, send)
 
 
+class ByToken:
+    """Let a program open a socket with an API token: it has no page, no cookies, and what the token allows."""
+
+    def __init__(self, of_pages: Any, of_programs: Any) -> None:
+        self.of_pages, self.of_programs = of_pages, of_programs
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        shown = dict(scope["headers"]).get(b"authorization")
+        if shown is None:
+            await self.of_pages(scope, receive, send)
+            return
+        scheme, _space, word = shown.decode("latin-1").partition(" ")
+        find = database_sync_to_async(ApiToken.person_of, thread_sensitive=False)
+        person = await find(word.strip()) if scheme.lower() == "bearer" else None
+        if person is None:
+            logger.warning("Denied: the socket %s to a token that does not work.", scope["path"])
+            denier: Any = WebsocketDenier()
+            await denier(scope, receive, send)
+            return
+        known = {"user": person, "session": None, "token_sha256": hash_of(word.strip())}
+        await self.of_programs({**scope, **known}, receive, send)
+
+
 def is_ours(origin: str, host: str) -> bool:
     """Say whether a page of `origin` may open a socket to `host`: the same name and port, or one the settings trust."""
     try:
@@ -87,6 +112,10 @@ def is_ours(origin: str, host: str) -> bool:
     return page.netloc.lower() == host.lower() and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
 
 
+opened = URLRouter(sockets)
 application = ProtocolTypeRouter(
-    {"http": InTurn(LimitedBodies(pages)), "websocket": FromOurPages(AuthMiddlewareStack(URLRouter(sockets)))}
+    {
+        "http": InTurn(LimitedBodies(pages)),
+        "websocket": ByToken(FromOurPages(AuthMiddlewareStack(opened)), opened),
+    }
 )

@@ -14,7 +14,7 @@ from django.contrib.sessions.models import Session
 from studio.live import SIGNED_OUT, pulse
 from studio.parts import part_of
 from studio.people.chain import group_of as activity_group
-from studio.people.models import User, Workspace
+from studio.people.models import ApiToken, User, Workspace
 from studio.people.permissions import Right, may
 
 logger = logging.getLogger(__name__)
@@ -27,15 +27,19 @@ def workspace_for(user: Any, name: str, right: Right = Right.VIEW) -> Workspace 
     return workspace if workspace is not None and may(user, right, workspace) else None
 
 
-def is_signed_in(user: Any, session_key: str | None) -> bool:
-    """Say whether the person may still be here: the account is on, and the session that opened the page goes on."""
+def is_signed_in(user: Any, session_key: str | None, token_sha256: str = "") -> bool:
+    """Say whether the person may still be here: the account is on, and the session, or the API token, goes on."""
     if not User.objects.filter(pk=user.pk, is_active=True).exists():
         return False
+    if token_sha256:
+        return ApiToken.objects.working().filter(token_sha256=token_sha256).exists()
     return session_key is None or Session.objects.filter(session_key=session_key).exists()
 
 
 class PersonalConsumer(AsyncJsonWebsocketConsumer):
-    """A socket of one person: denied in the log where it is denied, and closed when its session ends."""
+    """A socket of one person: denied in the log where it is denied, and closed when its session or API token ends."""
+
+    takes_tokens = False  # a program with an API token may have it, too
 
     async def websocket_connect(self, message: Any) -> None:
         user: Any = self.scope["user"]
@@ -43,6 +47,8 @@ class PersonalConsumer(AsyncJsonWebsocketConsumer):
         if self.persons_group:
             await self.channel_layer.group_add(self.persons_group, self.channel_name)
         try:
+            if self.scope.get("token_sha256") and not self.takes_tokens:
+                raise DenyConnection
             await self.connect()
         except DenyConnection:
             logger.warning("Denied: the socket %s to %s.", self.scope["path"], user.get_username() or "nobody")
@@ -52,7 +58,8 @@ class PersonalConsumer(AsyncJsonWebsocketConsumer):
         if message["type"] == "nudge" and message["event"] == SIGNED_OUT:
             session = self.scope.get("session")
             key = session.session_key if session else None
-            if not await database_sync_to_async(is_signed_in, thread_sensitive=False)(self.scope["user"], key):
+            token = str(self.scope.get("token_sha256", ""))
+            if not await database_sync_to_async(is_signed_in, thread_sensitive=False)(self.scope["user"], key, token):
                 await self.close(code=4401)
             return
         await super().dispatch(message)

@@ -5,6 +5,7 @@ from django.urls import include, path
 from studio import settings_page, shell
 from studio.api import badges
 from studio.api.gate import gate, metrics
+from studio.api.page import api_page
 from studio.dashboards import links
 from studio.notifications.views import choose_mail
 from studio.people import activity_views as activity
@@ -22,6 +23,7 @@ urlpatterns = [
     path("w/<str:workspace>/badges/", badges.make_badge, name="make_badge"),
     path("w/<str:workspace>/badges/<int:pk>/revoke/", badges.revoke_badge, name="revoke_badge"),
     path("metrics", metrics, name="metrics"),
+    path("api/v1/", api_page, name="api_page"),
     path("api/<path:rest>", gate, name="api"),
     path("accounts/", include("allauth.account.urls")),
     path("accounts/second-step/", include("studio.people.second_step_urls")),

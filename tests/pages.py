@@ -283,6 +283,7 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("dashboard by link", reverse("dashboard_link", args=[make_link(board, "hall", **by_link)[1]]), ""),
         Place("dashboard by old link", reverse("dashboard_link", args=["old"]), ""),
         Place("members", of("members")),
+        Place("api", reverse("api_page")),
         Place("settings", of("settings")),
         Place("notifications", of("notifications:webhooks")),
         Place("notifications of nothing", reverse("notifications:webhooks", args=["empty-team"])),

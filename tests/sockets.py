@@ -11,11 +11,12 @@ OURS = "http://localhost"
 
 
 class Socket:
-    """A socket of whoever has the session `key`, from a page of `origin`."""
+    """A socket of whoever has the session `key`, from a page of `origin`; or of a program that shows `token`."""
 
-    def __init__(self, path: str, key: str = "", *, origin: str = OURS) -> None:
+    def __init__(self, path: str, key: str = "", *, origin: str = OURS, token: str = "") -> None:
         path, _mark, query = path.partition("?")
-        headers = [(b"host", b"localhost"), (b"origin", origin.encode())]
+        headers = [(b"host", b"localhost")]
+        headers.append((b"authorization", f"Bearer {token}".encode()) if token else (b"origin", origin.encode()))
         if key:
             headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={key}".encode()))
         scope: dict[str, Any] = {

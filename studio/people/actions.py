@@ -326,6 +326,7 @@ def revoke_token(token: ApiToken, *, by: User) -> None:
     if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
         facts = {"of": token.user.username}
         note(token.workspace, by, "token.revoke", token, kind="token", name=token.name, detail=facts)
+        nudge(token.user.group, SIGNED_OUT)  # sockets that programs opened with it
 
 
 @transaction.atomic

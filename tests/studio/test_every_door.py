@@ -151,6 +151,7 @@ DOORS: dict[str, Door] = {
     ),
     "revoke_badge": Door({"pk": "badge"}, POST=Way(EDITORS, 302)),
     "metrics": Door(GET=Way(EVERYBODY, 401)),  # what a token opens: tests/api/test_metrics.py
+    "api_page": Door(GET=Way(SIGNED_IN)),
     "api": Door(  # all of it: tests/api/test_every_operation.py
         fixed={"rest": "v1/me"}, GET=Way(EVERYBODY, 200, others={"nobody": 401})
     ),
