@@ -68,7 +68,9 @@ def thin(now: datetime | None = None) -> None:
     now = now or timezone.now()
     for fine, coarse in COARSER.items():
         until = Sample.begins(now, coarse)
-        since = until - 2 * timedelta(seconds=coarse)  # also after a night in which nothing ran
+        since = Sample.begins(now - KEPT[fine], coarse) + timedelta(
+            seconds=coarse
+        )  # whole ones, as far back as there are
         groups = defaultdict[tuple[int, datetime], list[Sample]](list)
         for sample in Sample.objects.filter(every=fine, at__gte=since, at__lt=until):
             groups[sample.workspace_id, Sample.begins(sample.at, coarse)].append(sample)

@@ -65,7 +65,7 @@ class Nodes(Kind):
                 "most": _short(max(sum(one.values()) for one in counts)),
                 "span": span_in_words(options),
             }
-            said = _("%(n)s nodes now (%(states)s). %(span)s: at most %(most)s.") % facts
+            said = _("Nodes now: %(n)s (%(states)s). %(span)s: at most %(most)s.") % facts
         times = [sample.at for sample in samples]
         drawn = [charts.series(str(s.label), TONES[s], times, [c.get(s.value, 0) for c in counts]) for s in there]
         return TileData(

@@ -141,7 +141,7 @@ def test_tiles_say_what_there_is(workspace, board, ana):
     samples.take(now)
     said = {tile.kind: as_json(tile, MEMBER) for tile in board.tiles.all()}
     assert json.loads(json.dumps(said)) == said
-    assert said["nodes"]["said"].startswith("1 nodes now (1 idle)")
+    assert said["nodes"]["said"].startswith("Nodes now: 1 (1 idle)")
     assert said["queue"]["said"] == "1 run waits."
     assert said["queue"]["rows"][-1][1:] == [1, 300]
     assert "1 completed, 1 failed, 0 canceled" in said["outcomes"]["said"]
@@ -174,21 +174,18 @@ def test_samples_are_taken_once_a_minute_with_one_question_and_thinned(workspace
     assert Sample.objects.count() == 1
     make_node(cluster)
     samples.take(noon + timedelta(minutes=1))
-    samples.take(noon + timedelta(days=1, minutes=5))
     for _again in range(2):
-        samples.thin(noon + timedelta(days=1, hours=12, minutes=10))
-        [hour, *_later] = Sample.objects.filter(every=Every.HOUR, at__lt=noon + timedelta(hours=5)) or [None]
-    kept = list(Sample.objects.values_list("every", flat=True))
-    assert Every.MINUTE in kept
-    samples.thin(noon + timedelta(hours=2))
-    samples.thin(noon + timedelta(days=1, hours=1))
-    merged = samples.merged(
-        [Sample(nodes={"1": {"idle": 1}}, waiting=3), Sample(nodes={}, waiting=1)], 1, noon, Every.HOUR
-    )
-    assert (merged.nodes, merged.waiting) == ({"1": {"idle": 0.5}}, 3)
+        samples.thin(noon + timedelta(hours=9))  # the clock was away for hours
+    [hour] = Sample.objects.filter(every=Every.HOUR)
+    assert (hour.at, hour.nodes) == (noon, {str(cluster.pk): {"idle": 1.5}})
+    samples.thin(noon + timedelta(days=1, hours=13))
+    assert list(Sample.objects.values_list("every", flat=True)) == [Every.DAY, Every.HOUR]
+    samples.thin(noon + timedelta(days=40))
+    assert [sample.every for sample in Sample.objects.all()] == [Every.DAY]
     samples.thin(noon + timedelta(days=800))
     assert Sample.objects.count() == 0
-    assert hour is None or hour.workspace_id == workspace.pk
+    merged = samples.merged([Sample(nodes={}, waiting=3), Sample(nodes={}, waiting=1)], 1, noon, Every.HOUR)
+    assert merged.waiting == 3
 
 
 class Page:
