@@ -23,6 +23,7 @@ from studio.people.models import User, Workspace
 from studio.said import said
 
 MOST = 1000  # that are shown; with more, filter
+LEAST_KNOWN = 3  # runs of an experiment that succeeded, before they say how long others take
 AT_ONCE = ("nodes_starting", "room_being_made")  # kinds of waits that are nearly over
 IN_TURN = ("nodes_busy", "host_full", "behind")  # kinds that end when others end
 NAMED = {100: gettext_lazy("High"), 0: gettext_lazy("Normal"), -100: gettext_lazy("Low")}
@@ -196,7 +197,7 @@ class Queue:
             return None
         if experiment not in self._known:
             found = typical_seconds(self.workspace, experiment)
-            self._known[experiment] = found[0] if found else None
+            self._known[experiment] = found[0] if found and found[1] >= LEAST_KNOWN else None
         return self._known[experiment]
 
     @cached_property
