@@ -18,6 +18,9 @@ from compute.engines import embedded
 from compute.forms import ClusterForm, IdentityForm, is_taken, nodes_that_fit, token_of
 from compute.models import ComputeTarget
 from compute.prices.price import Price, Prices
+from compute.quotas.asking import ask_url
+from compute.quotas.bounds import Bound, Headroom, rooms_of_families
+from compute.quotas.verdict_views import most_slid
 from compute.sizes import VmSize
 from compute.states import Priority
 from studio.http import StudioRequest, wants_partial
@@ -43,6 +46,12 @@ class Offer:
     here: Price  # on the machine it would be placed on
     verdict: str
     chosen: bool
+    bound: Bound | None = None  # the limit that leaves least; None: there is none
+    ask: str = ""  # where to ask for more, when not one node is allowed
+
+    @property
+    def cannot(self) -> bool:
+        return bool(self.verdict or self.ask)
 
 
 @dataclass(frozen=True)
@@ -205,12 +214,24 @@ def _context(request: StudioRequest, form: ClusterForm, step: int, *, checked: b
         "codes": ways,
         "code": ways[0],
         "checked": checked,
+        "judged": form.judged,
+        "most_slid": most_slid(form.judged, size, spec.max_nodes),
+        "ask": _ask(request, spec) if size else "",
     }
     if step == 1:
-        context |= _picker(form, prices)
+        context |= _picker(request, form, prices)
     if step == 2:
         context["name_check"] = _name_check(form)
     return context
+
+
+def _ask(request: StudioRequest, spec: codes.ClusterSpec) -> str:
+    given = request.POST if request.method == "POST" else request.GET
+    back = f"{request.path}?{_query(given, go=None, csrfmiddlewaretoken=None)}"
+    return ask_url(
+        request.workspace, back=back, size=spec.size, priority=spec.priority,
+        min_nodes=spec.min_nodes, max_nodes=spec.max_nodes,
+    )  # fmt: skip
 
 
 def _said(form: ClusterForm, name: str, *, checked: bool) -> dict[str, Any]:
@@ -229,7 +250,7 @@ def _carried(form: ClusterForm, step: int) -> list[tuple[str, str]]:
     return [(name, value) for name in kept if (value := form.data.get(name))]
 
 
-def _picker(form: ClusterForm, prices: Prices) -> dict[str, Any]:
+def _picker(request: StudioRequest, form: ClusterForm, prices: Prices) -> dict[str, Any]:
     """Return the sizes that the filter lets through, recommended ones first."""
     data = form.data
     priority = Priority.LOW_PRIORITY if data.get("priority") == Priority.LOW_PRIORITY else Priority.DEDICATED
@@ -250,6 +271,14 @@ def _picker(form: ClusterForm, prices: Prices) -> dict[str, Any]:
         return all(word in text for word in words)
 
     machines = embedded.hosts()
+    rooms = rooms_of_families(form.workspace, priority)
+    back = request.get_full_path() if request.method == "GET" else request.path
+
+    def ask(size: VmSize, room: Headroom) -> str:
+        if not room.never_holds(size.vcpus):
+            return ""
+        return ask_url(form.workspace, back=back, size=size.name, priority=priority, max_nodes=1)
+
     offers = [
         Offer(
             size,
@@ -257,13 +286,16 @@ def _picker(form: ClusterForm, prices: Prices) -> dict[str, Any]:
             prices.here(machines[0].pk, size.name, priority),
             embedded.host_verdict(size, *machines),
             chosen=size.name == data.get("vm_size"),
+            bound=rooms[size.family_key].tightest,
+            ask=ask(size, rooms[size.family_key]),
         )
         for size in [*first, *(size for size in of_type if size not in first)]
         if passes(size)
     ]
     return {
-        "recommended": [o for o in offers if o.size in first],
-        "others": [o for o in offers if o.size not in first],
+        "recommended": [o for o in offers if o.size in first and not o.ask],
+        "others": [o for o in offers if o.size not in first and not o.ask],
+        "without_quota": [o for o in offers if o.ask],
         "offers": len(offers),
         "shows_gpu": gpu,
         "hidden_size": "" if any(o.chosen for o in offers) else data.get("vm_size", ""),

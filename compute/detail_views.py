@@ -17,6 +17,7 @@ from compute.drivers.base import Attaches, Provisions, Resizes
 from compute.engines import embedded
 from compute.forms import IdentityForm, ScaleForm
 from compute.models import ComputeTarget, Examination, Host, Job
+from compute.quotas.verdict_views import verdict_context
 from compute.sizes import find
 from compute.states import NodeState
 from studio.errors import NotThere
@@ -120,7 +121,12 @@ def edit_scale(request: StudioRequest, name: str) -> HttpResponse:
     target = target_of(request, name)
     now = {"min_nodes": target.min_nodes, "max_nodes": target.max_nodes, "idle_seconds": target.idle_seconds}
     form = ScaleForm(request.POST or None, initial=now)
-    form.size = find(target.vm_size)
+    form.size, form.target = find(target.vm_size), target
+    if request.GET.get("part") == "verdict":
+        form = ScaleForm(request.GET, initial=now)
+        form.size, form.target = find(target.vm_size), target
+        form.is_valid()
+        return render(request, "compute/_verdict.html", verdict_context(request, form))
     if request.method == "POST":
         require(request.user, Right.RESIZE_COMPUTE, request.workspace)
         if form.is_valid():
@@ -150,6 +156,8 @@ def _form(request: StudioRequest, target: ComputeTarget, form: ScaleForm | Ident
         "part": part,
         "fields": {name: {"field": form[name], "errors": form[name].errors} for name in form.fields},
     }
+    if isinstance(form, ScaleForm):
+        context |= verdict_context(request, form)
     template = f"compute/_target_{part}_form.html" if wants_partial(request) else "compute/target_edit.html"
     return render(request, template, context, status=422 if form.is_bound else 200)
 

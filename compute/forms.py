@@ -16,6 +16,7 @@ from compute import names, sizes
 from compute.codes import ClusterSpec
 from compute.engines import embedded
 from compute.models import ComputeTarget
+from compute.quotas.verdict import Verdict, verdict
 from compute.sizes import VmSize
 from compute.states import Priority
 from studio.people.models import Workspace
@@ -39,9 +40,11 @@ def nodes_that_fit(size: VmSize) -> int:
 
 
 class ScaleForm(forms.Form):
-    """How many nodes, and for how long an idle one is kept."""
+    """How many nodes, and for how long an idle one is kept; of `target`, or of a cluster that is yet to be."""
 
     size: VmSize | None = None
+    target: ComputeTarget | None = None
+    judged: Verdict | None = None  # what becomes of it within the limits of cores; None: nothing is known yet
 
     min_nodes = forms.IntegerField(
         label=gettext_lazy("Minimum number of nodes"),
@@ -78,7 +81,19 @@ class ScaleForm(forms.Form):
                 fits,
             )
             self.add_error("min_nodes", said % {"fits": fits, "size": self.size.name})
+        self._judge(low or 0, high)
         return cleaned
+
+    def _judge(self, low: int, high: int | None) -> None:
+        """Keep what becomes of it, and refuse a minimum that is raised to where a limit does not let it."""
+        if self.target is None or self.size is None:
+            return
+        self.judged = verdict(
+            self.target.workspace, self.size, self.target.vm_priority,
+            min_nodes=low, max_nodes=max(low, high or 1), target=self.target,
+        )  # fmt: skip
+        if self.judged.refuses and low > self.target.min_nodes and "min_nodes" not in self.errors:
+            self.add_error("min_nodes", self.judged.text)
 
 
 class IdentityForm(forms.Form):
@@ -296,6 +311,17 @@ class ClusterForm(ScaleForm, IdentityForm):
                 if name not in given and name not in self.errors:
                     self.add_error(name, _("A virtual network needs all three: resource group, network and subnet."))
         return cleaned
+
+    def _judge(self, low: int, high: int | None) -> None:
+        """Keep what becomes of it; refuse a size that no node is allowed of, and a minimum that no limit lets be."""
+        size, priority = self.size, self.data.get("priority")
+        if size is None or priority not in Priority.values:
+            return
+        self.judged = verdict(self.workspace, size, priority, min_nodes=low, max_nodes=max(low, high or 1))
+        if self.judged.refuses and self.judged.bound:
+            field = "vm_size" if size.vcpus > self.judged.bound.limit else "min_nodes"
+            if field not in self.errors:
+                self.add_error(field, self.judged.text)
 
     def first_failing_step(self, *, upto: int = 4) -> int | None:
         """Return the first step up to `upto` with an error, or None."""

@@ -1,6 +1,6 @@
 """Pages of compute targets, below /w/<workspace>/compute/."""
 
-from django.urls import path
+from django.urls import include, path
 
 from compute import views
 from compute.prices import views as prices
@@ -13,6 +13,7 @@ urlpatterns = [
     path("azure/", views.azure_sign_in, name="azure"),
     path("azure/test/", views.test_azure_sign_in, name="azure_test"),
     path("create/", views.create_cluster, name="create"),
+    path("quota/", include("compute.quotas.urls")),
     path("prices/", prices.price_list, name="prices"),
     path("prices/machines/<str:name>/", prices.price_machine, name="price_machine"),
     path("prices/targets/<str:name>/", prices.price_target, name="price_target"),

@@ -17,6 +17,7 @@ from compute.actions import cannot_ever_run
 from compute.drivers import driver_class, kinds_with
 from compute.drivers.base import Attaches, Executes, Queues
 from compute.models import ComputeTarget, Job
+from compute.quotas.verdict_views import run_verdict_context
 from compute.states import JobState
 from runs import actions, snapshots, uploads
 from runs.configuration import DEFAULT_MAX_SECONDS
@@ -74,6 +75,8 @@ def check(request: StudioRequest) -> HttpResponse:
     except ValueError:
         arguments, unclosed = [], True
     context = {"reason": reason, "arguments": arguments[:200], "unclosed": unclosed, "chosen": target}
+    nodes = max(1, int(count)) if count.isdecimal() and len(count) < 7 else 1
+    context |= run_verdict_context(request, None if reason else target, nodes)
     return render(request, "runs/_submit_check.html", context)
 
 

@@ -21,6 +21,7 @@ from compute import disk, listing
 from compute.drivers import kinds_with
 from compute.drivers.base import Attaches
 from compute.models import ComputeTarget
+from compute.quotas.models import QuotaRequest, Scope
 from runs.models import Experiment, Run
 from runs.queue_listing import waiting_count
 from runs.states import FINAL, WAITING, RunStatus
@@ -87,6 +88,16 @@ class Frame:
             return []
         return list(membership.workspace.webhooks.exclude(problem=""))
 
+    def quota_requests(self, space: Workspace) -> QuerySet[Any] | None:
+        """Return the requests for more quota that wait for this person; None for who answers none."""
+        membership: Membership = self.request.membership  # type: ignore[attr-defined]
+        opened = QuotaRequest.objects.open()
+        answers = opened.of_studio() if getattr(self.request.user, "is_superuser", False) else None
+        if Right.EDIT_QUOTA in TABLE[Role(membership.role)]:
+            own = opened.filter(workspace=space).exclude(scope=Scope.STUDIO)
+            answers = own if answers is None else answers | own
+        return answers
+
     @cached_property
     def counts(self) -> dict[str, int]:
         """Return the numbers beside the navigation's links, in one query."""
@@ -100,6 +111,8 @@ class Frame:
             "target_count": ComputeTarget.objects.existing().filter(workspace=space),
             "member_count": Membership.objects.filter(workspace=space),
         }
+        if (answers := self.quota_requests(space)) is not None:
+            counted["request_count"] = answers
         numbers = {name: Coalesce(Subquery(_count(rows)), 0) for name, rows in counted.items()}
         found = Workspace.objects.filter(pk=space.pk).values_list(*numbers.values()).get()
         return dict(zip(numbers, found, strict=True))

@@ -11,6 +11,9 @@ from compute import host_keys, logs
 from compute.actions import ensure_local
 from compute.attaching import begin, keep, look, make_key
 from compute.models import Examination
+from compute.quotas.actions import Wanted, set_limits
+from compute.quotas.asking import Blocked, ask, decline
+from compute.quotas.models import QuotaRequest
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
 from runs import snapshots
 from runs.models import Attempt, Experiment, Run
@@ -203,6 +206,11 @@ def furnish(ana: User) -> Workspace:
     sign_in.keep_provider(contoso, "hush", by=root)
     rule = GroupRole(provider=contoso, group="0b1c", label="ML people", workspace=workspace, role=Role.READER)
     sign_in.map_group(rule, by=root)
+    limits = [Wanted("*", 64, workspace=workspace), Wanted("standardDv2Family", 24, workspace=workspace)]
+    set_limits([*limits, Wanted("standardNCFamily", 0, workspace=workspace)], by=ana)
+    more = Blocked(size="Standard_D2_v2", max_nodes=40)
+    decline(ask(workspace, more, cores=80, reason="All folds.", back="", by=ben), answer="Use low priority.", by=ana)
+    ask(workspace, more, cores=40, reason="The second fold.", back=f"/w/{workspace.name}/compute/create/", by=ben)
     return workspace
 
 
@@ -292,6 +300,11 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("webhook", of("notifications:webhook", workspace.webhooks.get(name="ops").pk)),
         Place("webhook given up", of("notifications:webhook", workspace.webhooks.get(name="teams").pk)),
         Place("azure", of("compute:azure")),
+        Place("quota requests", of("compute:quota_requests")),
+        Place("quota requests of nothing", reverse("compute:quota_requests", args=["empty-team"])),
+        Place("quota request", of("compute:quota_request", QuotaRequest.objects.open().latest("pk").pk)),
+        Place("quota ask", f"{of('compute:ask_quota')}?size=Standard_D2_v2&max_nodes=40"),
+        Place("quota ask for nothing", f"{reverse('compute:ask_quota', args=['empty-team'])}?size=Standard_D2_v2"),
         Place("prices", of("compute:prices")),
         Place("prices as reader", of("compute:prices"), "rita"),
         Place("members as reader", of("members"), "rita"),

@@ -46,13 +46,18 @@ class Bound:
     @property
     def cores(self) -> str:
         """Return what it limits, as part of a sentence: "NCsv3 cores of vision-team"."""
-        low = self.priority == Priority.LOW_PRIORITY
-        if self.family == ALL:
-            what = _("low-priority cores") if low else _("cores")
-        else:
-            name = {"family": sizes.family_name(self.family)}
-            what = _("low-priority %(family)s cores") % name if low else _("%(family)s cores") % name
-        return _("%(cores)s of %(who)s") % {"cores": what, "who": self.who} if self.who else what
+        return cores_said(self.family, self.priority, self.who)
+
+
+def cores_said(family: str, priority: str, who: str = "") -> str:
+    """Return which cores are meant, as part of a sentence: "NCsv3 cores of vision-team"."""
+    low = priority == Priority.LOW_PRIORITY
+    if family == ALL:
+        what = _("low-priority cores") if low else _("cores")
+    else:
+        name = {"family": sizes.family_name(family)}
+        what = _("low-priority %(family)s cores") % name if low else _("%(family)s cores") % name
+    return _("%(cores)s of %(who)s") % {"cores": what, "who": who} if who else what
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,10 @@ class Headroom:
     def left(self) -> int | None:
         """Return the cores that are left; None: there is no limit."""
         return self.tightest.left if self.tightest else None
+
+    def never_holds(self, cores: int) -> bool:
+        """Say whether one of the limits is less than so many cores, whatever is used of it."""
+        return any(bound.limit < cores for bound in self.bounds)
 
 
 def family_of(target: ComputeTarget) -> str:
@@ -102,6 +111,13 @@ def headrooms(
         whose |= Q(workspace=workspace, team=team)
     found = with_use(Limit.objects.filter(whose, family__in=[ALL, key], priority__in=wanted))
     return {one: Headroom(tuple(bound for bound in found if bound.priority == one)) for one in wanted}
+
+
+def rooms_of_families(workspace: Workspace, priority: str) -> dict[str, Headroom]:
+    """Return what is left for clusters of each VM family there is, by its key, in two queries."""
+    whose = Q(workspace=None) | Q(workspace=workspace, team=None, person=None)
+    found = with_use(Limit.objects.filter(whose, priority=priority))
+    return {key: Headroom(tuple(bound for bound in found if bound.family in {ALL, key})) for key in sizes.families()}
 
 
 def standing() -> list[Bound]:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from compute.states import Priority
 from studio.people.models import Team, User, Workspace
+from studio.people.permissions import Right, may
 
 ALL = "*"  # of every family together
 MOST_CORES = 1_000_000  # nobody limits more; what is above is a slip of the hand
@@ -200,3 +201,77 @@ class Reservation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cores} {self.family} cores for {self.node_name}"
+
+
+class RequestState(models.TextChoices):
+    """What became of a request for more."""
+
+    OPEN = "open", _("Waits for an answer")
+    APPROVED = "approved", _("Approved")
+    DECLINED = "declined", _("Declined")
+    WITHDRAWN = "withdrawn", _("Withdrawn")
+
+    @property
+    def tone(self) -> str:
+        return {"open": "run", "approved": "ok", "declined": "bad"}.get(self.value, "idle")
+
+
+class RequestQuerySet(models.QuerySet["QuotaRequest"]):
+    def open(self) -> "RequestQuerySet":
+        return self.filter(state=RequestState.OPEN)
+
+    def of_studio(self) -> "RequestQuerySet":
+        """Return those that its administrators answer, in whatever workspace they were made."""
+        return self.filter(scope=Scope.STUDIO)
+
+    def answerable_by(self, user: User, workspace: Workspace) -> "RequestQuerySet":
+        """Return those that `user` may answer from `workspace`: its own, and for administrators the studio's."""
+        found = self.none()
+        if may(user, Right.EDIT_QUOTA, workspace):
+            found |= self.filter(workspace=workspace).exclude(scope=Scope.STUDIO)
+        if user.is_superuser and user.is_active and user.scope is None:
+            found |= self.of_studio()
+        return found
+
+    def for_user(self, user: User, workspace: Workspace) -> "RequestQuerySet":
+        """Return those that `user` may see from `workspace`: their own, and what they may answer or could be asked."""
+        seen = self.answerable_by(user, workspace) | self.filter(workspace=workspace, asked_by=user)
+        if may(user, Right.EDIT_QUOTA, workspace):
+            seen |= self.filter(workspace=workspace)
+        return seen
+
+
+class QuotaRequest(models.Model):
+    """Somebody asks for a higher limit, with what was blocked by the one there is."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="quota_requests")
+    asked_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    # The limit that is to be raised, as Limit says it
+    scope = models.CharField(max_length=12, choices=Scope)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="+")
+    person = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    family = models.CharField(max_length=60)
+    priority = models.CharField(max_length=12, choices=Priority)
+    limit_was = models.PositiveIntegerField()  # cores
+    cores = models.PositiveIntegerField()  # what it should become
+    reason = models.CharField(max_length=1000, blank=True)
+    blocked = models.JSONField(default=dict)  # see compute.quotas.asking.Blocked
+    said = models.CharField(max_length=500, blank=True)  # the sentence that refused it, or warned
+    back = models.TextField(blank=True)  # the path of the page with the form as it was typed
+    state = models.CharField(max_length=10, choices=RequestState, default=RequestState.OPEN)
+    created_at = models.DateTimeField(default=timezone.now)
+    answered_at = models.DateTimeField(null=True)
+    answered_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    answer = models.CharField(max_length=1000, blank=True)
+    granted = models.PositiveIntegerField(null=True)  # cores
+
+    objects = RequestQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["workspace"], condition=Q(state="open"), name="open_requests"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cores} {self.family} {self.priority} cores"

@@ -45,6 +45,20 @@ class Verdict:
     def refuses(self) -> bool:
         return self.level == Level.REFUSES
 
+    @property
+    def fitting(self) -> int:
+        """Return the cores of the request that there is room for."""
+        return self.asked if self.left is None else min(self.asked, self.left)
+
+    @property
+    def lacking(self) -> int:
+        return self.asked - self.fitting
+
+    @property
+    def remaining(self) -> int | None:
+        """Return the cores that are left after this request."""
+        return None if self.left is None else self.left - self.fitting
+
     def enforce(self) -> None:
         """Raise QuotaExceeded when it refuses."""
         if self.refuses and self.bound:

@@ -35,6 +35,7 @@ RUNNERS = frozenset({"DataScientist", "Contributor", "Owner"})
 COMPUTE = frozenset({"ComputeOperator", "Contributor", "Owner"})
 EDITORS = frozenset({"Contributor", "Owner"})
 OWNERS = frozenset({"Owner"})
+ASKERS = MEMBERS - {"Reader"}
 DASHBOARDS = frozenset({"DataScientist", "Contributor", "Owner"})
 OUTSIDE = frozenset({"stranger", "administrator"})  # of the workspace
 ADMINISTRATOR = frozenset({"administrator"})
@@ -217,6 +218,15 @@ DOORS: dict[str, Door] = {
     "compute:list": PAGE,
     "compute:delete_many": Door(POST=Way(COMPUTE, 302, lambda things: {"target": [things.cluster], "confirmed": "1"})),
     "compute:create": Door(GET=Way(MEMBERS, 302), POST=Way(COMPUTE, 302, _cluster)),
+    "compute:quota_requests": PAGE,
+    "compute:ask_quota": Door(
+        GET=Way(ASKERS), POST=Way(ASKERS, 302, {"cores": "50", "reason": "A sweep.", "size": "Standard_D2_v2"})
+    ),
+    "compute:quota_request": Door(
+        {"pk": "quota_request"},
+        GET=Way(MEMBERS, 404, others={"Owner": 200}),  # somebody else's
+        POST=Way(MEMBERS, 404, {"action": "decline", "answer": "No."}, {"Owner": 302}),
+    ),
     "compute:prices": Door(
         GET=Way(),
         POST=Way(

@@ -10,6 +10,8 @@ from django.utils import timezone
 from compute import logs
 from compute.actions import ensure_local
 from compute.models import Job
+from compute.quotas.asking import Blocked, ask
+from compute.quotas.models import Limit
 from compute.states import JobState, NodeState
 from runs import snapshots, uploads
 from runs.models import Attempt, Experiment, Run
@@ -48,6 +50,8 @@ class Things:
         self.kind = "Tiny"
         self.attached = make_attached(self.space, owner, f"lab-{name}").name
         self.node = make_node(cluster, NodeState.IDLE).node_id
+        Limit.objects.create(workspace=self.space, family="*", cores=20)
+        self.quota_request = ask(self.space, Blocked(family="*"), cores=40, reason="A sweep.", back="", by=owner).pk
         experiment = Experiment.objects.create(workspace=self.space, name=f"trial-{name}", created_by=owner)
         self.experiment = experiment.name
         self.snapshot, _facts = snapshots.from_text(self.space, "train.py", f"print({name!r})\n")
