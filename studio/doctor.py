@@ -331,7 +331,7 @@ def users() -> Iterator[Finding]:
 
 
 LOOKS: list[Look] = [
-    database, activity, broker, channel_layer, web, workers, clock, quotas, folders, disks, secrets, safety,
+    database, activity, broker, channel_layer, web, workers, clock, mail, quotas, folders, disks, secrets, safety,
     sign_in, users,
 ]  # fmt: skip
 

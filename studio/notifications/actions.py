@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from studio.errors import NotAllowedNow
+from studio.live import nudge
 from studio.notifications import mail, outbox, posting
 from studio.notifications.events import TEST, About, Event
 from studio.notifications.models import GIVEN_UP_AFTER, Delivery, DeliveryState, MailChoice, Notice, Webhook
@@ -84,7 +85,7 @@ def choose_mail(person: User, events: Iterable[Event], least_minutes: int) -> No
 @transaction.atomic
 def add_webhook(webhook: Webhook, address: str, *, by: User) -> str:
     """Store a new webhook and return its signing secret, which is not shown again. Raises StudioError."""
-    Workspace.objects.select_for_update().get(pk=webhook.workspace_id)
+    _lock_name(webhook)
     if webhook.workspace.webhooks.count() >= MOST_WEBHOOKS:
         raise NotAllowedNow(
             _("A workspace has %(n)d webhooks at most.") % {"n": MOST_WEBHOOKS}, _("Delete one that is not used.")
@@ -103,21 +104,24 @@ def add_webhook(webhook: Webhook, address: str, *, by: User) -> str:
 @transaction.atomic
 def change_webhook(webhook: Webhook, address: str, *, by: User) -> None:
     """Store what was changed of a webhook; an empty address keeps the one there is. Raises StudioError."""
-    before = _facts(Webhook.objects.select_for_update().get(pk=webhook.pk))
+    _lock_name(webhook)
+    stored = Webhook.objects.select_for_update().get(pk=webhook.pk)
+    changed = ["name", "format", "language", "events", "experiment", "is_on"]
     if address:
+        webhook.sealed = stored.sealed  # somebody may have made a new secret meanwhile
         _set_address(webhook, address)
         webhook.failures, webhook.resting_until, webhook.problem = 0, None, ""
+        changed += ["sealed", "host", "ending", "failures", "resting_until", "problem"]
     if not webhook.is_on:
         outbox.drop(webhook)
-    mine = ("name", "format", "language", "events", "experiment", "is_on", "sealed", "host", "ending")
-    webhook.save(update_fields=[*mine, "failures", "resting_until", "problem"])
+    webhook.save(update_fields=changed)
     note(
         webhook.workspace,
         by,
         "webhook.change",
         webhook,
         **_named(webhook),
-        detail={"before": before, "after": _facts(webhook) | {"new_address": bool(address)}},
+        detail={"before": _facts(stored), "after": _facts(webhook) | {"new_address": bool(address)}},
     )
     webhook.moved()
 
@@ -140,8 +144,8 @@ def renew_secret(webhook: Webhook, *, by: User) -> str:
 def delete_webhook(webhook: Webhook, *, by: User) -> None:
     """Delete a webhook with its log; nothing more is sent."""
     note(webhook.workspace, by, "webhook.delete", webhook, **_named(webhook), detail={"before": _facts(webhook)})
-    webhook.moved()
     webhook.delete()
+    nudge(webhook.workspace.group, "webhook:gone")
 
 
 def try_webhook(webhook: Webhook, *, by: User) -> Delivery:
@@ -176,6 +180,13 @@ def deliver_again(delivery: Delivery, *, by: User) -> None:
     note(webhook.workspace, by, "webhook.again", webhook, **_named(webhook), detail={"message": delivery.message_id})
     webhook.moved()
     transaction.on_commit(lambda: current_app.send_task(DELIVER))
+
+
+def _lock_name(webhook: Webhook) -> None:
+    """Let nobody else take its name meanwhile. Raises NotAllowedNow when somebody has."""
+    Workspace.objects.select_for_update().get(pk=webhook.workspace_id)
+    if Webhook.objects.filter(workspace=webhook.workspace, name__iexact=webhook.name).exclude(pk=webhook.pk).exists():
+        raise NotAllowedNow(_("The name “%(name)s” is taken.") % {"name": webhook.name})
 
 
 def _set_address(webhook: Webhook, address: str) -> None:

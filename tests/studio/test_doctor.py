@@ -7,6 +7,7 @@ import pytest
 
 from studio import doctor
 from studio.doctor import Word
+from tests.receivers import mail_server
 
 
 def said(look: doctor.Look) -> dict[str, Word]:
@@ -70,3 +71,16 @@ def test_a_look_that_fails_is_told_and_the_others_go_on(monkeypatch: pytest.Monk
     monkeypatch.setattr(doctor, "LOOKS", [broken, doctor.disks])
     first, *others = doctor.examine()
     assert (first.word, bool(others)) == (Word.BAD, True)
+
+
+def test_the_mail_server_is_signed_in_to(settings: Any) -> None:
+    backends = "django.core.mail.backends"
+    settings.EMAIL_BACKEND = f"{backends}.console.EmailBackend"
+    assert words(doctor.mail, "E-mail is not set up") == [Word.WARN]
+    settings.EMAIL_BACKEND, settings.EMAIL_HOST = f"{backends}.smtp.EmailBackend", "127.0.0.1"
+    with mail_server() as (port, mails):
+        settings.EMAIL_PORT = port
+        assert words(doctor.mail, "The mail server answers") == [Word.OK]
+        assert not mails
+    assert words(doctor.mail, "does not answer as it should") == [Word.BAD]
+    assert doctor.mail in doctor.LOOKS

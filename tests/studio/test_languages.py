@@ -123,7 +123,8 @@ def outside(page: str) -> set[str]:
 
 
 FACTS = re.compile(
-    "Compute Studio|Ben Ortiz|second fold|Kernels compared|nightly sweeps|python train|kernel rbf|import sys"
+    "Compute Studio|Microsoft Teams|Ben Ortiz|second fold|Kernels compared|nightly sweeps|python train|kernel rbf|"
+    "import sys"
 )
 
 

@@ -251,6 +251,17 @@ def test_a_worker_that_dies_between_commit_and_answer_loses_nothing(workspace, w
     assert (delivery.state, delivery.attempts) == (DeliveryState.SENT, 2)
 
 
+def test_two_owners_at_once_lose_no_secret(workspace, webhook, received, ana):
+    typed, _secret = webhook(received.url)  # as one form was opened
+    new = actions.renew_secret(typed, by=ana)
+    actions.change_webhook(typed, received.url, by=ana)
+    with pytest.raises(NotAllowedNow, match="is taken"):
+        webhook(received.url, name="OPS")
+    fail(workspace)
+    drain()
+    assert received.posts[0].is_signed_with(new)
+
+
 def test_two_workers_send_nothing_twice(workspace, webhook, received):
     one, _secret = webhook(received.url)
     fail(workspace)
