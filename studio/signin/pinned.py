@@ -30,7 +30,11 @@ class Pinned(HTTPConnection):
     lifelines: ClassVar[list[socket.socket]]  # of its session, which cuts what takes too long
 
     def _new_conn(self) -> socket.socket:
-        places = addresses.places_of(self.host.strip("[]"), self.port or 0, inside=self.inside)
+        try:
+            places = addresses.places_of(self.host.strip("[]"), self.port or 0, inside=self.inside)
+        except NotAllowedNow as exc:
+            hint = _("An administrator of the studio can allow that for this provider, under Sign-in.")
+            raise NotAllowedNow(exc.message, hint) from exc
         if not isinstance(self, HTTPSConnection) and not all(addresses.is_inside(one.address) for one in places):
             raise NotAllowedNow(
                 _("Plain HTTP would show everybody on the way who signs in."),

@@ -425,7 +425,9 @@ def test_an_administrator_sets_a_provider_up_tests_it_and_takes_it_away(
         "https://[::ffff:127.0.0.1]",
     ):
         Provider.objects.filter(pk=row.pk).update(issuer=issuer)
-        assert "own machine" in client.post(test).content.decode(), issuer
+        said = client.post(test).content.decode()
+        assert "own machine" in said, issuer
+        assert "An administrator of the studio can allow" in said, issuer
     groups = reverse("sign_in_groups", args=[row.slug])
     rule = {"group": "readers", "workspace": str(workspace.pk), "role": "Reader"}
     assert client.post(groups, rule | {"team": "nowhere"}).status_code == 422
