@@ -42,7 +42,7 @@ def why_it_waits(
         case WaitKind.BEHIND:
             ahead = jobs.get(wait.behind or 0)
             first = name_for(ahead.run_name, targets.get(ahead.target_id), job.target) if ahead else _("another run")
-            text = _("Waits for %(nodes)s, behind %(run)s, which came first.") % {
+            text = _("Waits for %(nodes)s, behind %(run)s, which goes first.") % {
                 "nodes": nodes,
                 "run": first,
             }

@@ -11,7 +11,7 @@ from django.utils import timezone
 from compute.prices.price import Price
 from compute.usage.models import JobUsage
 from compute.usage.reads import Line, report, spent, typical_seconds
-from compute.usage.record import MICRO, parts_of, price_of
+from compute.usage.record import MICRO, azure_price_of, parts_of, price_of
 from compute.usage.spans import HOUR_MS
 from runs.models import Run
 
@@ -36,6 +36,7 @@ class RunUsage:
     usd: Decimal = Decimal(0)
     azure_usd: Decimal = Decimal(0)
     prices: list[Price] = field(default_factory=list)  # each on which the figure rests, once
+    azure_prices: list[Price] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     jobs: int = 0  # that ran, or run
 
@@ -43,6 +44,11 @@ class RunUsage:
     def rests_on(self) -> str:
         """Return on what the figure rests: "USD, list price, eastus, 2024"."""
         return "; ".join(dict.fromkeys(price.said for price in self.prices))
+
+    @property
+    def azure_rests_on(self) -> str:
+        """Return on what the figure for Azure rests."""
+        return "; ".join(dict.fromkeys(price.said for price in self.azure_prices))
 
 
 def of_run(run: Run, *, with_children: bool = False) -> RunUsage:
@@ -63,9 +69,9 @@ def summed(rows: Iterable[JobUsage]) -> RunUsage:
         total.usd += usd
         total.azure_usd += Decimal(sum(part.azure_micro_usd for part in used)) / MICRO
         total.jobs += 1
-        price = price_of(row)
-        if price not in total.prices:
-            total.prices.append(price)
+        for price, known in ((price_of(row), total.prices), (azure_price_of(row), total.azure_prices)):
+            if price is not None and price not in known:
+                known.append(price)
         if row.was_preempted and row.ended_at:
             time = max(timedelta(), row.ended_at - row.started_at)
             total.lost.append(Lost(row.job.attempt, time, usd))

@@ -44,7 +44,9 @@ class JobUsage(Whose, Amounts):
     experiment = models.CharField(max_length=200, blank=True)
     nodes = models.PositiveIntegerField()
     cores = models.PositiveIntegerField()  # of a node; 0 where nobody knows
-    price = models.JSONField()  # of an hour of a node when it began: {"amount", "region", "as_of", "source"}
+    price = (
+        models.JSONField()
+    )  # of a node's hour at its start: {"amount", "region", "as_of", "source", "azure": {the same}}
     micro_usd_per_hour = models.BigIntegerField()  # the same, to reckon with
     azure_micro_usd_per_hour = models.BigIntegerField(default=0)
     started_at = models.DateTimeField()

@@ -33,7 +33,7 @@ def began(job: Job) -> JobUsage:
         "experiment": str(job.spec.get("experiment", ""))[:200],
         "nodes": job.node_count,
         "cores": size.vcpus if size else 0,
-        "price": _said(price),
+        "price": _said(price) | ({"azure": _said(azure)} if azure else {}),
         "micro_usd_per_hour": int(price.amount * MICRO),
         "azure_micro_usd_per_hour": int(azure.amount * MICRO) if azure else 0,
         "started_at": job.started_at or timezone.now(),
@@ -112,13 +112,21 @@ def _add(model: type[Total], key: dict[str, Any], part: Part, *, jobs: bool) -> 
         found.update(**grown)
 
 
-def _said(price: Price) -> dict[str, str]:
+def _said(price: Price) -> dict[str, Any]:
     as_of = price.as_of.isoformat() if price.as_of else ""
     return {"amount": str(price.amount), "region": price.region, "as_of": as_of, "source": price.source}
 
 
 def price_of(row: JobUsage) -> Price:
     """Return what an hour of a node cost when the job began."""
-    said = row.price
+    return _price(row.price)
+
+
+def azure_price_of(row: JobUsage) -> Price | None:
+    """Return what it would have cost in Azure, where that was known."""
+    return _price(row.price["azure"]) if "azure" in row.price else None
+
+
+def _price(said: dict[str, Any]) -> Price:
     as_of = date.fromisoformat(said["as_of"]) if said["as_of"] else None
     return Price(Decimal(said["amount"]), said["region"], as_of, Source(said["source"]))

@@ -90,6 +90,7 @@ def test_a_run_says_its_cost_its_childrens_and_what_a_preemption_lost(
     whole = usage.of_run(sweep, with_children=True)
     assert (whole.jobs, whole.node_hours, whole.usd) == (3, Decimal("3.5"), Decimal("0.21"))
     assert host.name in whole.rests_on
+    assert "list price, eastus" in whole.azure_rests_on
     page = as_user(ana).get(reverse("runs:detail", args=[workspace.name, child.run_id]) + "?tab=details")
     text = page.content.decode()
     assert "restarted, not resumed: 30 m 0 s of work and $0.03 were lost" in text
