@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 
 from studio import doctor
 from studio.doctor import Word
+from studio.people.models import User
+from studio.signin.models import Provider
 from tests.receivers import mail_server
 
 
@@ -36,6 +39,16 @@ def test_debug_and_any_host_are_bad(settings: Any) -> None:
 def test_plain_http_beyond_this_machine_is_a_warning(settings: Any, url: str, expected: list[Word]) -> None:
     settings.PUBLIC_URL = url
     assert words(doctor.safety, "plain HTTP") == expected
+
+
+def test_passwords_alone_are_a_warning_where_others_can_try_them(settings: Any, ana: User) -> None:
+    assert said(doctor.sign_in) == {}  # only this machine reaches it
+    settings.PUBLIC_URL = "https://studio.example.org"
+    assert words(doctor.sign_in, "A password alone lets 1 people in") == [Word.WARN]
+    Authenticator.objects.create(user=ana, type=Authenticator.Type.TOTP, data={})
+    assert said(doctor.sign_in) == {}
+    Provider.objects.create(slug="contoso", name="Contoso", issuer="https://login.example", client_id="studio")
+    assert words(doctor.sign_in, "with a provider") == [Word.OK]
 
 
 def test_a_secret_that_others_can_read_is_bad(settings: Any, tmp_path: Path) -> None:
