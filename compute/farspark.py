@@ -2,8 +2,8 @@
 the application that YARN makes of it.
 
 `compute.drivers.hdinsight` sends it with each job, and it runs there under the job's shepherd, so it needs nobody who
-is connected. Standard library only. Beside it lie order.json, {"mode", "options", "variables"}, and after a while
-facts.json, what YARN says; started again by Spark as the program of a driver in the cluster, it becomes the script.
+is connected. Standard library only. Beside it lie order.json, {"mode", "options", "settings", "variables"}, and after a
+while facts.json, what YARN says; started again by Spark as the driver in the cluster, it becomes the script.
 """
 
 from __future__ import annotations
@@ -167,11 +167,40 @@ def pack(folder: Path, archive: Path) -> None:
 def command(order: dict[str, Any], top: Path) -> list[str]:
     """Return what is started. In the cluster, this file becomes the script, with its files and variables around it."""
     start, archive = ["spark-submit", *order["options"]], top / "snapshot.zip"
+    if order["settings"]:  # they may hold keys of storage, and anybody there can read a command line
+        start += ["--properties-file", str(write_settings(order["settings"], top / "spark.conf"))]
     if order["mode"] != "cluster":
         return [*start, "--py-files", str(archive), f"./{sys.argv[1]}", *sys.argv[2:]]
     variables = top / "variables.json"
     variables.write_text(json.dumps(order["variables"]))
     return [*start, "--archives", f"{archive}#snapshot", "--files", str(variables), __file__, *sys.argv[1:]]
+
+
+def write_settings(settings: dict[str, str], file: Path) -> Path:
+    """Write a properties file for the user's eyes alone: Spark's defaults, which it takes the place of, then these."""
+    lines = [f"{name}={value}".replace("\\", "\\\\") for name, value in settings.items()]
+    defaults = spark_defaults()
+    if defaults:
+        say(f"studio: the run's settings go over those of {defaults}")
+        lines = [*defaults.read_text(errors="replace").splitlines(), "", *lines]
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write("\n".join(lines) + "\n")
+    return file
+
+
+def spark_defaults() -> Path | None:
+    """Return the file of Spark's own defaults, where spark-submit looks for it. None: there is none."""
+    submit = Path(os.path.realpath(shutil.which("spark-submit") or ""))
+    named = [
+        os.environ.get("SPARK_CONF_DIR", ""),
+        os.environ.get("SPARK_HOME", "") and os.environ["SPARK_HOME"] + "/conf",
+    ]
+    folders = [*(Path(name) for name in named if name), submit.parent.parent / "conf"]
+    folders += [Path("/etc/spark3/conf"), Path("/etc/spark2/conf"), Path("/etc/spark/conf")]  # of HDInsight
+    for folder in folders:
+        if os.access(folder / "spark-defaults.conf", os.R_OK):
+            return folder / "spark-defaults.conf"
+    return None
 
 
 def become_the_script() -> None:

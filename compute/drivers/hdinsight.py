@@ -158,6 +158,7 @@ class HDInsightDriver(OverSsh):
         order = {
             "mode": asked["mode"],
             "options": [*_options(asked, python), "--name", job.run_name or job.run_id],
+            "settings": dict(settings_of(asked.get("settings") or "")),
             "variables": {name: str(value) for name, value in (_python(job) | launch.variables_of(job)).items()},
         }
         top = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}"
@@ -211,7 +212,7 @@ def _memory(typed: str) -> str:
 
 
 def _options(asked: dict[str, Any], python: str) -> list[str]:
-    """Return spark-submit's own arguments."""
+    """Return spark-submit's own arguments. Every user of the head node sees them, so settings are not among them."""
     if asked["mode"] == LOCAL:
         options = ["--master", "local[*]"]
     else:
@@ -228,6 +229,4 @@ def _options(asked: dict[str, Any], python: str) -> list[str]:
             options += [option, str(asked[field])]
     if python and asked["mode"] == CLUSTER:
         options += ["--conf", f"spark.yarn.appMasterEnv.PYSPARK_PYTHON={python}"]
-    for name, value in settings_of(asked.get("settings") or ""):
-        options += ["--conf", f"{name}={value}"]
     return options

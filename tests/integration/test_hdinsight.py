@@ -25,13 +25,18 @@ from tests.sshd import Sshd, key_pair, scratch_user
 
 pytestmark = pytest.mark.django_db
 COUNT = """
-import os, pathlib, sys
+import os, pathlib, subprocess, sys
 from operator import add
 from pyspark.sql import SparkSession
 import words
 
 spark = SparkSession.builder.getOrCreate()
 print("partitions", spark.conf.get("spark.sql.shuffle.partitions"))
+conf = dict(spark.sparkContext.getConf().getAll())
+print("setting", conf.get("spark.hadoop.example.key"), "default", conf.get("spark.example.default"))
+listed = subprocess.run(["ps", "axww", "-o", "args"], stdout=subprocess.PIPE).stdout
+seen = [line for line in listed.splitlines() if b"tow" + bytes([92]) + b"ered" in line]
+print("seen", seen, oct(pathlib.Path("../spark.conf").stat().st_mode & 0o777))
 lines = spark.sparkContext.textFile("file://" + os.path.abspath("text.txt"))
 counts = dict(lines.flatMap(words.split).map(lambda word: (word, 1)).reduceByKey(add).collect())
 print("counted", sum(counts.values()), "of", len(counts), sys.argv[1])
@@ -113,6 +118,16 @@ def server(username: str, spark: Path, tmp_path: Path) -> Iterator[Sshd]:
 
 
 @pytest.fixture
+def defaults(username: str) -> Iterator[Path]:
+    """Return a folder with defaults of Spark, which the user of the machine, too, can read."""
+    folder = Path(f"/tmp/{username}-conf")
+    folder.mkdir()
+    (folder / "spark-defaults.conf").write_text("spark.example.default kept\nspark.sql.shuffle.partitions 77\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
 def programs(username: str) -> Iterator[Path]:
     """Return a folder with programs that play YARN."""
     folder = Path(f"/tmp/{username}-yarn")
@@ -164,15 +179,22 @@ def submitted(target: ComputeTarget, by: User, files: dict[str, str], *arguments
     return elsewhere.submitted(target, by, files, *arguments, options=options, **changes)
 
 
-def test_a_real_spark_counts_the_words_of_a_few_megabytes(server: Sshd, attached: Attach, ana: User) -> None:
+def test_a_real_spark_counts_the_words_of_a_few_megabytes(
+    server: Sshd, attached: Attach, ana: User, defaults: Path
+) -> None:
     rng = random.Random(7)  # noqa: S311
     vocabulary = [f"word{n}" for n in range(1000)]
     text = "\n".join(" ".join(rng.choices(vocabulary, k=20)) for _ in range(20_000))
     files = {"count.py": COUNT, "words.py": "def split(line):\n    return line.split()\n", "text.txt": text}
-    options = {"settings": "spark.sql.shuffle.partitions=3\nspark.ui.enabled=false", "driver_memory": "512m"}
-    run = ended(submitted(attached(server), ana, files, "a 'quoted' $HOME", options=options), 120)
+    settings = "spark.sql.shuffle.partitions=3\nspark.ui.enabled=false\nspark.hadoop.example.key=tow\\ered=1"
+    options = {"settings": settings, "driver_memory": "512m"}
+    variables = {"SPARK_CONF_DIR": str(defaults)}
+    run = submitted(attached(server), ana, files, "a 'quoted' $HOME", options=options, variables=variables)
+    run = ended(run, 120)
     assert run.status == RunStatus.COMPLETED, (run.reason, log_of(run))
     assert "partitions 3\n" in log_of(run)
+    assert "setting tow\\ered=1 default kept\n" in log_of(run)
+    assert "seen [] 0o600\n" in log_of(run)  # not even the owner's own look at every command line finds it
     assert "counted 400000 of 1000 a 'quoted' $HOME\n" in log_of(run)
     first = (job_of(run).folder / "rank-0/outputs/counts.txt").read_text().splitlines()[0]
     assert first == f"word0 {text.split().count('word0')}"
