@@ -330,7 +330,7 @@ def fetch(link: Link, folder: str, into: Path) -> int:
         name, size, changed = _file_of(one)
         path = safe_path(into, name)
         room -= size
-        if path is None or room < 0 or _is_here(path, size, changed):
+        if path is None or room < 0 or is_here(path, size, changed):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name[:200]}.coming")
@@ -343,7 +343,7 @@ def fetch(link: Link, folder: str, into: Path) -> int:
                     break
                 file.write(piece)
                 at += len(piece)
-        os.utime(scratch, (changed, changed))
+        dated(scratch, changed)
         scratch.replace(path)
         came += at
     return came
@@ -357,7 +357,13 @@ def _file_of(told: Any) -> tuple[str, int, float]:
     return "", 0, 0.0
 
 
-def _is_here(path: Path, size: int, changed: float) -> bool:
+def dated(file: Path, changed: float) -> None:
+    """Give a file the time at which it was changed there, by which `is_here` knows it."""
+    os.utime(file, (changed, changed))
+
+
+def is_here(path: Path, size: int, changed: float) -> bool:
+    """Say whether a file is here already as it is there."""
     try:
         facts = path.lstat()
     except OSError:

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from tests.azure import SUBSCRIPTION, Reply, Service, told
@@ -108,6 +108,10 @@ class Batch(Service):
         self.folder, self.blobs = folder, blobs
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pools: dict[str, dict[str, Any]] = {"linux": pool("linux", 2)}
+        self.made = DAY  # when each task was
+        self.env: dict[str, str] = {}  # of a node
+        self.shared: Path | None = None  # what the tasks of a node share
+        self.brings = True  # whether a node may bring outputs to storage
         self.starts = True  # whether a task gets a node
         self.lock = threading.Lock()
 
@@ -163,9 +167,11 @@ class Batch(Service):
                 return 204, {}, b""
             case "GET", "tasks", "run":
                 return told(self.task(name, job))
-            case (("GET" | "HEAD"), "tasks", "run", "files", "stdout.txt"):
-                file = self.folder / name / "stdout.txt"
-                if not file.exists():
+            case ["GET", "tasks", "run", "files"]:
+                return told({"value": [self.listed(name, file) for file in (self.folder / name).rglob("*")]})
+            case (("GET" | "HEAD"), "tasks", "run", "files", *path):
+                file = self.folder / name / unquote("/".join(path))
+                if not file.is_file():
                     return missing("FileNotFound")
                 data = file.read_bytes()
                 first, last = 0, len(data)
@@ -187,6 +193,11 @@ class Batch(Service):
                 return 200, facts | {"Content-Length": str(len(piece))}, piece
         return missing("OperationNotFound")
 
+    def listed(self, name: str, file: Path) -> dict[str, Any]:
+        facts = {"contentLength": str(file.stat().st_size), "lastModified": DAY, "creationTime": DAY}
+        where = file.relative_to(self.folder / name).as_posix()
+        return {"name": where, "url": f"{self.url}/x", "isDirectory": file.is_dir(), "properties": facts}
+
     def start(self, name: str, job: dict[str, Any]) -> None:
         wd = self.folder / name / "wd"
         wd.mkdir(parents=True)
@@ -197,13 +208,15 @@ class Batch(Service):
                     file = wd / blob.partition("/")[2]
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(data)
+        env = {"PATH": "/usr/bin:/bin", **self.env}
+        if self.shared:
+            self.shared.mkdir(exist_ok=True)
+            env["AZ_BATCH_NODE_SHARED_DIR"] = str(self.shared)
         with (self.folder / name / "stdout.txt").open("wb") as out:
-            job["process"] = subprocess.Popen(
-                shlex.split(job["task"]["commandLine"]), cwd=wd, stdout=out, env={"PATH": "/usr/bin:/bin"}
-            )
+            job["process"] = subprocess.Popen(shlex.split(job["task"]["commandLine"]), cwd=wd, stdout=out, env=env)
 
     def task(self, name: str, job: dict[str, Any]) -> dict[str, Any]:
-        facts: dict[str, Any] = {"id": "run", "creationTime": DAY, "state": "active", "executionInfo": None}
+        facts: dict[str, Any] = {"id": "run", "creationTime": self.made, "state": "active", "executionInfo": None}
         process = job.get("process")
         code = process.poll() if process else None
         if job.get("ended") and (process is None or code is not None):
@@ -216,7 +229,8 @@ class Batch(Service):
         if code is None:
             return facts | {"state": "running", "executionInfo": info}
         if not job.get("brought"):
-            self.bring(name, job)
+            if self.brings:
+                self.bring(name, job)
             job["brought"] = True
         info |= {"exitCode": code, "endTime": DAY, "result": "failure" if code else "success"}
         if code:

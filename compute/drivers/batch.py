@@ -15,12 +15,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from compute import arm, azure, launch
-from compute.drivers import batch_start
+from compute.drivers import batch_outputs, batch_start
 from compute.drivers.azure_account import AzureAccount, Question
 from compute.drivers.base import Check, CheckState, Executes, Handle, JobReport, Need, Phase
 from compute.drivers.batch_form import MADE, BatchForm, BatchRunForm
 from compute.models import Job
-from compute.remote import safe_path
 from compute.states import EndReason
 from studio.errors import NotAllowedNow
 
@@ -33,7 +32,6 @@ CONTAINER = "compute-studio"  # of the account's storage
 STORAGE_VERSION = "2023-05-01"  # of Microsoft.Storage
 ASK_AGAIN = 5.0  # seconds
 PIECE = 4 * 1024 * 1024  # bytes of a log at a time
-OUTPUTS_FOR = timedelta(days=6, hours=23)  # how long a node may bring outputs; Azure Storage allows less than 7 days
 TASK = "run"
 # Ubuntu 22.04, whose images have Python 3. Source: Batch's list of supported images.
 IMAGE = {"publisher": "canonical", "offer": "0001-com-ubuntu-server-jammy", "sku": "22_04-lts", "version": "latest"}
@@ -44,7 +42,7 @@ class BatchDriver(AzureAccount, Executes):
     label = gettext_lazy("Azure Batch")
     form = BatchForm
     run_form = BatchRunForm
-    environments = frozenset({"interpreter"})
+    environments = frozenset({"interpreter", "pip"})
     version = "2024-07-01"
     actions = ("Microsoft.Batch/batchAccounts/jobs/write", "Microsoft.Batch/batchAccounts/write")
     titles = AzureAccount.titles | {
@@ -111,22 +109,25 @@ class BatchDriver(AzureAccount, Executes):
     def submit(self, job: Job) -> Handle:
         from azure.batch import models
 
-        asked, name = job.spec["options"], _name(job)
+        asked, environment, name = job.spec["options"], job.spec["environment"], _name(job)
+        requirements = environment["text"] if environment.get("kind") == "pip" else ""
         with self._blobs() as blobs, self._service() as service:
             files = self._send(blobs, job)
             order = {
                 "files": files,
                 "script": job.spec["script"],
                 "arguments": job.spec["arguments"],
-                "python": job.spec["environment"].get("interpreter") or "",
+                "python": environment.get("interpreter") or "",
+                "requirements": requirements,
                 "variables": {key: str(value) for key, value in launch.variables_of(job).items()},
             }
             blobs.upload_blob(f"runs/{name}/start.py", Path(batch_start.__file__).read_bytes(), overwrite=True)
             blobs.upload_blob(f"runs/{name}/order.json", json.dumps(order).encode(), overwrite=True)
             wall = timedelta(seconds=job.max_seconds) if job.max_seconds else None
             with _unless("JobExists"):  # twice is one job
+                pool = _pool(asked, needs_venv=bool(requirements))
                 service.create_job(
-                    models.BatchJobCreateOptions(id=name, display_name=job.run_name[:256], pool_info=_pool(asked))
+                    models.BatchJobCreateOptions(id=name, display_name=job.run_name[:256], pool_info=pool)
                 )
             with _unless("TaskExists"):
                 service.create_task(
@@ -138,7 +139,7 @@ class BatchDriver(AzureAccount, Executes):
                             models.ResourceFile(auto_storage_container_name=CONTAINER, blob_prefix=prefix)
                             for prefix in (files, f"runs/{name}/start.py", f"runs/{name}/order.json")
                         ],
-                        output_files=_back(self._address_for(blobs), f"runs/{name}/back"),
+                        output_files=batch_outputs.uploads(self._address_for(blobs), f"runs/{name}/back"),
                         constraints=models.BatchTaskConstraints(max_wall_clock_time=wall, max_task_retry_count=0),
                     ),
                 )
@@ -151,6 +152,7 @@ class BatchDriver(AzureAccount, Executes):
             "far": f"{job.run_id}/{job.attempt}",
             "positive_fails": bool(asked.get("positive_fails", True)),
             "deletes_job": bool(asked.get("deletes_job", True)),
+            "makes_environment": bool(requirements),
         }
 
     def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
@@ -165,11 +167,18 @@ class BatchDriver(AzureAccount, Executes):
             for piece in _log(service, name, at):
                 at += len(piece)
                 yield JobReport(Phase.RUNNING, output=piece, facts=facts, ask_again_in=ASK_AGAIN)
+            into = Path(settings.JOB_DIR) / handle["far"] / "rank-0"
             if _state(task) == "running":
+                if batch_outputs.is_late(task) and batch_outputs.is_due(into):
+                    with self._swept():
+                        batch_outputs.fetch(service, name, TASK, into)
                 yield JobReport(Phase.RUNNING, facts=facts, ask_again_in=ASK_AGAIN)
                 return
             with self._blobs() as blobs:
-                bring_back(blobs, f"runs/{name}/back/", Path(settings.JOB_DIR) / handle["far"] / "rank-0")
+                batch_outputs.bring_back(blobs, f"runs/{name}/back/", into)
+                if batch_outputs.is_late(task):
+                    with self._swept():  # its node may be gone by now
+                        batch_outputs.fetch(service, name, TASK, into)
                 with self._swept():
                     for blob in blobs.list_blob_names(name_starts_with=f"runs/{name}/"):
                         blobs.delete_blob(blob)
@@ -242,13 +251,13 @@ class BatchDriver(AzureAccount, Executes):
         now = datetime.now(UTC)
         root = blobs.url.rsplit("/", 1)[0]
         with BlobServiceClient(root, azure.credential_for(self.target.workspace), **azure.LIMITS) as storage:
-            key = storage.get_user_delegation_key(now - timedelta(minutes=5), now + OUTPUTS_FOR)
+            key = storage.get_user_delegation_key(now - timedelta(minutes=5), now + batch_outputs.LEAVE_LASTS)
         leave = generate_container_sas(
             str(blobs.account_name),
             CONTAINER,
             user_delegation_key=key,
             permission=ContainerSasPermissions(write=True, create=True),
-            expiry=now + OUTPUTS_FOR,
+            expiry=now + batch_outputs.LEAVE_LASTS,
             protocol="https",
         )
         return f"{blobs.url}?{leave}"
@@ -312,7 +321,7 @@ def _name(job: Job) -> str:
     return f"{plain}-{hashlib.sha256(f'{job.pk}.{whole}'.encode()).hexdigest()[:12]}"
 
 
-def _pool(asked: dict[str, Any]) -> Any:
+def _pool(asked: dict[str, Any], *, needs_venv: bool) -> Any:
     from azure.batch import models
 
     if asked["pool"] != MADE:
@@ -327,6 +336,7 @@ def _pool(asked: dict[str, Any]) -> Any:
                 vm_size=asked["vm_size"],
                 target_dedicated_nodes=0 if spot else 1,
                 target_low_priority_nodes=1 if spot else 0,
+                start_task=_venv() if needs_venv else None,
                 virtual_machine_configuration=models.VirtualMachineConfiguration(
                     image_reference=models.BatchVmImageReference(**IMAGE), node_agent_sku_id=NODE_AGENT
                 ),
@@ -335,38 +345,20 @@ def _pool(asked: dict[str, Any]) -> Any:
     )
 
 
-def _back(container: str, prefix: str) -> list[Any]:
-    """Return where the node brings what the run leaves in its folders for it."""
+def _venv() -> Any:
+    """Return what a node does first whose image, as Ubuntu's, brings Python without its venv."""
     from azure.batch import models
 
-    return [
-        models.OutputFile(
-            file_pattern=f"work/{name}/**/*",
-            destination=models.OutputFileDestination(
-                container=models.OutputFileBlobContainerDestination(container_url=container, path=f"{prefix}/{name}")
-            ),
-            upload_options=models.OutputFileUploadConfiguration(
-                upload_condition=models.OutputFileUploadCondition.TASK_COMPLETION
-            ),
-        )
-        for name in ("outputs", "logs")
-    ]
-
-
-def bring_back(blobs: "ContainerClient", prefix: str, into: Path) -> int:
-    """Fetch the blobs below `prefix` into a run's folder; return how many. A name that leads elsewhere stays there."""
-    came = 0
-    for blob in blobs.list_blobs(name_starts_with=prefix):
-        path = safe_path(into, blob.name.removeprefix(prefix))
-        if path is None:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name[:200]}.coming")
-        with scratch.open("wb") as file:
-            blobs.download_blob(blob.name, max_concurrency=1).readinto(file)
-        scratch.replace(path)
-        came += 1
-    return came
+    return models.BatchStartTask(
+        command_line="/bin/sh -c 'apt-get -qq update && apt-get -qq --yes install python3-venv'",
+        user_identity=models.UserIdentity(
+            auto_user=models.AutoUserSpecification(
+                scope=models.AutoUserScope.POOL, elevation_level=models.ElevationLevel.ADMIN
+            )
+        ),
+        max_task_retry_count=2,
+        wait_for_success=True,
+    )
 
 
 def _log(service: "BatchClient", name: str, at: int) -> Iterator[bytes]:
@@ -408,6 +400,9 @@ def _ended(task: "BatchTask", handle: Handle, facts: dict[str, Any]) -> JobRepor
     if code is None:
         detail = said or gettext_noop("Batch did not run it, and does not say why.")
         return JobReport(Phase.ENDED, reason=EndReason.NOT_STARTED, detail=detail, facts=facts)
+    if code == batch_start.NO_ENVIRONMENT and handle.get("makes_environment"):
+        detail = gettext_noop("the last lines of its log say why")
+        return JobReport(Phase.ENDED, exit_code=code, reason=EndReason.ENVIRONMENT, detail=detail, facts=facts)
     if code > 0 and not handle["positive_fails"]:
         return JobReport(Phase.ENDED, exit_code=0, detail=f"exit code {code}", facts=facts | {"exit_code": str(code)})
     return JobReport(Phase.ENDED, exit_code=code, detail="", facts=facts)

@@ -36,7 +36,9 @@ class BatchRunForm(RunForm):
         r"\A[A-Za-z0-9_\-]{1,64}\Z",
         label=gettext_lazy("Pool id"),
         required=False,
-        help_text=gettext_lazy("A pool of Linux nodes with Python 3."),
+        help_text=gettext_lazy(
+            "A pool of Linux nodes with Python 3, and its venv where a run names packages. Windows will not do."
+        ),
     )
     vm_size = forms.RegexField(
         r"\A[A-Za-z0-9_]{1,64}\Z", label=gettext_lazy("VM size"), required=False, initial="STANDARD_D2S_V3"

@@ -1,7 +1,9 @@
 """Runs on Azure Batch: Azure's own clients for Python, against Batch, Blob Storage and Entra on loopback."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ from compute.drivers.batch_form import BatchForm, BatchRunForm
 from compute.models import AzureSignIn, ComputeTarget
 from compute.states import EndReason, ProvisioningState
 from runs.actions import cancel_run
+from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
 from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate, signs_in
 from tests.batch import ACCOUNT, ACCOUNT_PATH, GROUP, STORAGE, STORAGE_PATH, Batch, Blobs, pool, refused
-from tests.elsewhere import again, ended, job_of, log_of, submitted
+from tests.elsewhere import again, ended, job_of, log_of, submitted, until
 
 NAMED = {"pool": "named", "pool_id": "linux", "positive_fails": True, "deletes_job": True}
 MADE = {"pool": "made", "vm_size": "STANDARD_D2S_V3", "low_priority": True, "positive_fails": True, "deletes_job": True}
@@ -176,6 +179,66 @@ def test_the_rule_of_exit_codes(
     assert there.get("deleted", False) == options["deletes_job"]
 
 
+def test_packages_are_installed_once_a_node_and_shared(submit: Submit, cloud: Cloud, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "thing-1.2-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("thing.py", "WORD = 'from a package'\n")
+        wheel.writestr("thing-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.2\n")
+        wheel.writestr("thing-1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("thing-1.2.dist-info/RECORD", "thing.py,,\n")
+    packages = EnvironmentSpec("pip", text="thing==1.2\n")
+    cloud.batch.shared = tmp_path / "shared"
+    cloud.batch.env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    for _n in range(2):
+        run = ended(submit({"train.py": "import thing\nprint(thing.WORD)\n"}, environment=packages, options=MADE), 60)
+        assert run.status == RunStatus.COMPLETED, log_of(run)
+        assert log_of(run).endswith("from a package\n")
+    assert "making the environment" not in log_of(run)
+    made = next(iter(cloud.batch.jobs.values()))["asked"]["poolInfo"]["autoPoolSpecification"]["pool"]
+    assert "python3-venv" in made["startTask"]["commandLine"]
+
+
+def test_packages_that_cannot_be_had_end_the_run_in_pips_own_words(submit: Submit, cloud: Cloud) -> None:
+    options = NAMED | {"positive_fails": False}  # its script's exit codes, and not the studio's own
+    packages = EnvironmentSpec("pip", text="no-such-thing==1\n")
+    cloud.batch.env = {"PIP_NO_INDEX": "1"}
+    run = ended(submit({"train.py": "print(1)\n"}, environment=packages, options=options), 60)
+    assert run.status == RunStatus.FAILED
+    assert run.reason.startswith("Its environment could not be built")
+    assert "No matching distribution found for no-such-thing==1" in log_of(run)
+
+
+def test_outputs_come_back_of_runs_that_go_on_for_longer_than_storage_lets_their_node(
+    submit: Submit, cloud: Cloud, tmp_path: Path
+) -> None:
+    cloud.batch.brings = False
+    go = tmp_path / "go"
+    script = (
+        "import os, time\nopen('outputs/first', 'w').write('1')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\nopen('outputs/last one', 'w').write('22')\n"
+    )
+    run = submit({"train.py": script})
+    outputs = job_of(run).folder / "rank-0/outputs"
+    cloud.batch.made = (datetime.now(UTC) - timedelta(days=5)).isoformat()
+    tasks.follow_job(job_of(run).pk)
+    assert not (outputs / "first").exists()  # its node still has leave to bring it by itself
+    cloud.batch.made = "2025-12-01T00:00:00Z"
+
+    def has_come() -> bool:
+        (job_of(run).folder / ".fetched").unlink(missing_ok=True)  # an hour later
+        tasks.follow_job(job_of(run).pk)
+        return (outputs / "first").exists() and (outputs / "first").read_text() == "1"
+
+    until(has_come)
+    assert again(run).status == RunStatus.RUNNING
+    asked = len(cloud.batch.asked)
+    tasks.follow_job(job_of(run).pk)
+    assert not [one for one in cloud.batch.asked[asked:] if one.endswith("/files")]  # once an hour
+    go.touch()
+    run = ended(run)
+    assert run.status == RunStatus.COMPLETED
+    assert (outputs / "last one").read_text() == "22"
+
+
 def test_a_log_grows_while_the_run_does(submit: Submit, tmp_path: Path) -> None:
     go = tmp_path / "go"
     script = f"import os, time\nprint('one')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('two')\n"
@@ -184,8 +247,6 @@ def test_a_log_grows_while_the_run_does(submit: Submit, tmp_path: Path) -> None:
     def has_begun() -> bool:
         tasks.follow_job(job_of(run).pk)
         return log_of(run) == "one\n"
-
-    from tests.elsewhere import until
 
     until(has_begun)
     assert again(run).status == RunStatus.RUNNING
