@@ -16,11 +16,12 @@ from compute.drivers.azure_account import AzureAccount, AzureAccountForm, Questi
 from compute.drivers.base import Check, CheckState, Executes, Handle, JobReport, Need, Phase, RunForm, TargetReport
 from compute.models import Job
 from compute.states import EndReason, ProvisioningState
-from studio.errors import CannotEverRun, NotAllowedNow, StudioError
+from studio.errors import CannotEverRun, CredentialsRejected, NotAllowedNow, StudioError
 
 SCOPE = "https://datalake.azure.net//.default"
 JOBS = "2016-11-01"  # version of the job interface
 ASK_AGAIN = 5.0  # seconds
+COMPILED = 'DECLARE @studio string = "studio";\n@rows = SELECT * FROM (VALUES (@studio)) AS T(word);\n'  # runs nothing
 LONGEST_SCRIPT = 3 * 1024 * 1024  # bytes. Source: the service's limit of a script
 RUNNING = {"Running", "Finalizing", "Ended"}
 WAITS = {
@@ -68,7 +69,12 @@ class DataLakeDriver(AzureAccount, Executes):
         "Azure retired Data Lake Analytics on 29 February 2024. It can be attached only where an Owner has named an "
         "endpoint that speaks its protocol, under Studio, Azure sign-in. What was attached before stays readable."
     )
-    titles = AzureAccount.titles | {"jobs": gettext_lazy("Jobs may be seen")}
+    titles = AzureAccount.titles | {
+        "jobs": gettext_lazy("Jobs may be seen"),
+        "submit": gettext_lazy("Jobs may be submitted"),
+        "limits": gettext_lazy("What a job may have"),
+    }
+    optional = frozenset({"limits"})
     needs = (
         Need(
             gettext_lazy("An endpoint"),
@@ -100,11 +106,36 @@ class DataLakeDriver(AzureAccount, Executes):
     # ----- the doctor
 
     def questions(self) -> dict[str, Question]:
-        return {"sign_in": self._identity, "name": self._name, "jobs": self._jobs}
+        own: dict[str, Question] = {"jobs": self._jobs, "submit": self._submit}
+        # Azure's own Resource Manager knows no such account any more; an Owner's may.
+        if azure.sign_in_of(self.target.workspace).resource_manager:
+            own["limits"] = self._limits
+        return {"sign_in": self._identity, "name": self._name, **own}
 
     def _jobs(self) -> Check:
         some = _list_of(self._ask("GET", "/Jobs", {"$top": 20}), "value")
         return self.found("jobs", CheckState.OK, _("the account answers, with %(n)d jobs of late") % {"n": len(some)})
+
+    def _submit(self) -> Check:
+        """Have a script compiled, which runs nothing and takes the right that submitting takes."""
+        order = {"type": "USql", "name": "compute-studio", "properties": {"type": "USql", "script": COMPILED}}
+        try:
+            self._ask("POST", "/BuildJob", body=order)
+        except CredentialsRejected as exc:
+            remedy = _("Give the identity the role Data Lake Analytics Developer on the account.")
+            return self.found("submit", CheckState.BAD, exc.message, remedy)
+        except StudioError as exc:  # not everything that speaks its protocol compiles for a look
+            return self.found("submit", CheckState.WARN, exc.message, _("The first run will show it."))
+        return self.found("submit", CheckState.OK, _("a script was compiled, and nothing was run"))
+
+    def _limits(self) -> Check:
+        told = self.properties
+        said = _("%(units)s analytics units a job, %(jobs)s jobs at once, priority %(priority)s or later") % {
+            "units": _number(told.get("maxDegreeOfParallelismPerJob") or told.get("maxDegreeOfParallelism")),
+            "jobs": _number(told.get("maxJobCount")),
+            "priority": _number(told.get("minPriorityPerJob")),
+        }
+        return self.found("limits", CheckState.OK, said)
 
     def refresh(self) -> TargetReport:
         try:
@@ -180,6 +211,11 @@ def _script(job: Job) -> tuple[str, int]:
     if file.stat().st_size > LONGEST_SCRIPT or len(whole.encode()) > LONGEST_SCRIPT:
         raise CannotEverRun(_("The script has more than 3 MB, which the service does not take."))
     return whole, "".join(lines).count("\n")
+
+
+def _number(told: Any) -> str:
+    """Return a number that Resource Manager told; a question mark for what is none."""
+    return str(told) if isinstance(told, int) and not isinstance(told, bool) else "?"
 
 
 def _list_of(told: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
-from tests.azure import Entra, certificate, refused, signs_in, told
+from tests.azure import SUBSCRIPTION, Entra, ResourceManager, certificate, refused, signs_in, told
 from tests.datalake import Lake
 from tests.elsewhere import again, ended, job_of, log_of, submitted
 
@@ -208,6 +208,26 @@ def test_the_doctor_says_what_is_wrong(target: ComputeTarget, lake: Lake) -> Non
     check = found(target)["jobs"]
     assert check.state == CheckState.BAD
     assert "not authorized to list jobs" in check.evidence
+
+
+def test_the_doctor_says_what_a_job_may_have_and_whether_one_may_be_submitted(
+    target: ComputeTarget, lake: Lake, pem: Path
+) -> None:
+    assert found(target)["submit"].evidence == "a script was compiled, and nothing was run"
+    assert lake.jobs == {}
+    for status, state in ((403, CheckState.BAD), (404, CheckState.WARN)):
+        lake.instead = [told({"value": []}), refused(status, "Denied", "Not you.")]
+        assert found(target)["submit"].state == state
+    manager = ResourceManager(pem)
+    path = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/vision/providers/Microsoft.DataLakeAnalytics/accounts/lake"
+    facts = {"maxDegreeOfParallelismPerJob": 32, "maxJobCount": 20, "minPriorityPerJob": "<b>"}
+    manager.there[path] = {"name": "lake", "properties": facts}
+    AzureSignIn.objects.update(resource_manager=manager.url)
+    try:
+        check = found(target)["limits"]
+    finally:
+        manager.close()
+    assert check.evidence == "32 analytics units a job, 20 jobs at once, priority ? or later"
 
 
 def test_without_an_endpoint_it_says_that_the_service_ended(target: ComputeTarget, as_user, ana: User) -> None:
