@@ -71,11 +71,11 @@ function putBoard({ html, name }) {
   drawAll();
 }
 
-// On a wall nobody scrolls: of a list, what is not to be seen whole is not shown.
+// On a wall nobody scrolls: what is not to be seen whole is not shown.
 function fit() {
   if (!board.hasAttribute("data-wall")) return;
-  for (const body of board.querySelectorAll(".tile-body:has(.tile-items)")) {
-    const lines = [...body.querySelectorAll(".tile-items > li")], bottom = body.getBoundingClientRect().bottom;
+  for (const body of board.querySelectorAll(".tile-body")) {
+    const lines = [...body.querySelectorAll(".tile-items > li, .figures > div")], bottom = body.getBoundingClientRect().bottom;
     for (const line of lines) line.hidden = false;
     for (const line of lines) line.hidden = line.getBoundingClientRect().bottom > bottom;
   }

@@ -75,8 +75,8 @@ def watch(walls: list[Wall], until: int, patience: float) -> None:
     """Read until each wall shows the number `until`. Raises TimeoutError."""
     deadline, waiting = time.monotonic() + patience, set(walls)
     with selectors.DefaultSelector() as ready:
-        for wall in walls:
-            ready.register(wall.socket, selectors.EVENT_READ, wall)
+        for one in walls:
+            ready.register(one.socket, selectors.EVENT_READ, one)
         while waiting:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(waiting)} walls do not show {until}, but {[w.newest for w in waiting][:5]}.")
