@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import re
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -22,11 +21,11 @@ from django.http.request import split_domain_port, validate_host  # noqa: E402
 
 import studio.celery  # noqa: E402, F401  tasks are queued there, not at the queue's own default
 from studio.bodies import LimitedBodies  # noqa: E402
+from studio.logs import without_tokens  # noqa: E402
 from studio.people.models import ApiToken, hash_of  # noqa: E402
 from studio.sockets import sockets  # noqa: E402
 
 logger = logging.getLogger(__name__)
-LINK = re.compile(r"/d/[^/]+")
 
 
 class InTurn:
@@ -70,8 +69,7 @@ class FromOurPages:
         if is_ours(origin, host):
             await self.application(scope, receive, send)
             return
-        path = LINK.sub("/d/…", scope["path"])  # what opens a dashboard is written down nowhere
-        logger.warning("Denied: the socket %s to a page of %r.", path, origin[:200])
+        logger.warning("Denied: the socket %s to a page of %r.", without_tokens(scope["path"]), origin[:200])
         denier: Any = WebsocketDenier()
         await denier(scope, receive, send)
 
@@ -91,7 +89,7 @@ class ByToken:
         find = database_sync_to_async(ApiToken.person_of, thread_sensitive=False)
         person = await find(word.strip()) if scheme.lower() == "bearer" else None
         if person is None:
-            logger.warning("Denied: the socket %s to a token that does not work.", scope["path"])
+            logger.warning("Denied: the socket %s to a token that does not work.", without_tokens(scope["path"]))
             denier: Any = WebsocketDenier()
             await denier(scope, receive, send)
             return

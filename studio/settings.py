@@ -303,8 +303,12 @@ if not SEAL_KEYS and (DATA_DIR / "seal_keys").is_file():
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {"()": "studio.logs.Line", "format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {name: {"level": "WARNING"} for name in ("azure", "celery", "httpx", "kombu")},
+    "loggers": {name: {"level": "WARNING"} for name in ("azure", "celery", "httpx", "kombu")}
+    # It writes like the rest, however it was started; at DEBUG it would write down the headers of sockets.
+    | {"uvicorn": {"level": "INFO", "propagate": True}},
 }
