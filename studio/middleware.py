@@ -29,6 +29,7 @@ class StudioErrors:
             request.META["QUERY_STRING"] = request.META["QUERY_STRING"].replace("%00", "")
         response = self.get_response(request)
         patch_vary_headers(response, ["HX-Request"])  # one URL serves the page and its parts
+        response.setdefault("Cache-Control", "private")  # what is for everybody says so itself
         return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:

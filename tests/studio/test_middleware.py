@@ -29,3 +29,13 @@ def test_a_nul_that_reaches_the_database_is_refused_in_words(db: None) -> None:
     assert answer is not None
     assert answer.status_code == 400
     assert middleware.process_exception(request, DataError("integer out of range")) is None
+
+
+def test_no_cache_on_the_way_keeps_what_somebody_was_shown(workspace: Workspace, ana: User, as_user: SignIn) -> None:
+    browser = as_user(ana)
+    for path in ("", "members/", "activity/", "runs/", "nowhere/", "usage/?format=csv", "activity/export/"):
+        answer = browser.get(f"/w/vision-team/{path}")
+        assert "private" in answer["Cache-Control"], path
+        assert "Cookie" in answer["Vary"], path
+    assert "private" in browser.get("/api/v1/me")["Cache-Control"]
+    assert "no-store" in Client().get("/d/guessed/")["Cache-Control"]
