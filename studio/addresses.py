@@ -13,8 +13,14 @@ from django.utils.translation import gettext as _
 from studio.errors import NotAllowedNow, TargetUnreachable
 
 # Where clouds answer a machine's own questions about itself, its credentials among them.
-METADATA = {ipaddress.ip_address(one) for one in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")}
-NAT64 = ipaddress.ip_network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
+METADATA = {
+    ipaddress.ip_address(one)
+    for one in ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
+}
+# The last 32 bits are an IPv4 address: by NAT64 (RFC 6052, and a network's own, RFC 8215), by SIIT, or as once meant.
+WRAPPING = [ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")]
+ITSELF = {ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1")}
+PUBLIC = ipaddress.IPv6Network("2000::/3")  # what was ever given out; the rest of IPv6 is inside, or nowhere
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ def is_inside(address: str) -> bool:
 
 def is_internal(address: str) -> bool:
     """Say whether an address means anything but a host of the public internet."""
-    return is_inside(address) or not _meant(address).is_global
+    ip = _meant(address)
+    return is_inside(address) or not ip.is_global or (isinstance(ip, ipaddress.IPv6Address) and ip not in PUBLIC)
 
 
 def _meant(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -72,7 +79,7 @@ def _meant(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
-    if ip in NAT64:
+    if ip not in ITSELF and any(ip in wrapping for wrapping in WRAPPING):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or ip
 
