@@ -33,6 +33,7 @@ ROOT = os.path.expanduser("~/.compute-studio")
 FIRST_PIECE, PIECE = 32 * 1024, 256 * 1024  # bytes of a log at once: first, and after some went well
 MOST_FRAME = 8 * 1024 * 1024  # bytes behind a line
 LOOK_EVERY = 0.02  # seconds between two looks at the logs that are followed
+LOOK_FOR_IT_EVERY = 0.5  # seconds between two looks for a program that writes nothing
 MOST_OUTPUTS = 10_000  # files of one run
 SWEEP_EVERY, KEEP_RUNS, KEEP_FILES = 86_400.0, 7 * 86_400.0, 30 * 86_400.0  # seconds
 DETACH = 'trap "" HUP INT QUIT TERM; log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
@@ -45,6 +46,7 @@ class Following:
 
     def __init__(self, control: str, log: str, at: int) -> None:
         self.control, self.log, self.at, self.most = control, log, at, FIRST_PIECE
+        self.seen_alive = 0.0  # when, on the monotonic clock
 
 
 followed: dict[str, Following] = {}  # name → [folder, path of the log, byte to go on from]
@@ -399,23 +401,38 @@ def push() -> None:
     while True:
         busy = False
         for name, entry in list(followed.items()):
-            control, log, at = entry.control, entry.log, entry.at
-            over = os.path.exists(os.path.join(control, "exit.json"))  # before the log, which is whole then
-            try:
-                with open(log, "rb") as file:
-                    file.seek(at)
-                    data = file.read(entry.most)
-            except FileNotFoundError:
-                data = b""
+            at = entry.at
+            over = os.path.exists(os.path.join(entry.control, "exit.json"))  # before the log, which is whole then
+            data = grown(entry)
             if data:
                 say({"log": name, "at": at}, data)
                 entry.at, entry.most = entry.at + len(data), min(2 * entry.most, PIECE)
                 busy = True
-            elif over or not (is_alive(read_json(os.path.join(control, "pid.json"))) or fresh(control)):
+            elif over or is_gone(entry):
                 followed.pop(name, None)
                 say({"ended": name})
         if not busy:
             time.sleep(LOOK_EVERY)
+
+
+def grown(entry: Following) -> bytes:
+    """Return what was written to a log since it was looked at; most looks find nothing, and open nothing."""
+    try:
+        if os.stat(entry.log).st_size <= entry.at:
+            return b""
+        with open(entry.log, "rb") as file:
+            file.seek(entry.at)
+            return file.read(entry.most)
+    except FileNotFoundError:
+        return b""
+
+
+def is_gone(entry: Following) -> bool:
+    """Say whether a program left without a word. It is looked for less often than its log: that takes three files."""
+    if time.monotonic() - entry.seen_alive < LOOK_FOR_IT_EVERY:
+        return False
+    entry.seen_alive = time.monotonic()
+    return not (is_alive(read_json(os.path.join(entry.control, "pid.json"))) or fresh(entry.control))
 
 
 def fresh(control: str) -> bool:
