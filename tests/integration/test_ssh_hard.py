@@ -165,6 +165,22 @@ def test_a_run_with_a_password_alone(server: Sshd, workspace: Workspace, ana: Us
     assert (run.status, log_of(run)) == (RunStatus.COMPLETED, "in\n")
 
 
+def test_a_machine_that_allows_one_session_a_connection_will_do(
+    username: str, workspace: Workspace, ana: User, tmp_path: Path
+) -> None:
+    private, public = key_pair(tmp_path)
+    narrow = Sshd(tmp_path / "narrow", username, MaxSessions="1").start()
+    narrow.let_in(public)
+    try:
+        target = attached(workspace, narrow, private)
+        runs = [submitted(target, ana, {"train.py": f"print({n})\n"}) for n in range(2)]
+        assert [log_of(ended(run)) for run in runs] == ["0\n", "1\n"]
+        assert {check.state for check in target.driver.checks() if check.needed} <= {"ok", "warn"}  # type: ignore[attr-defined]
+    finally:
+        remote.close_all()
+        narrow.close()
+
+
 def test_a_wrong_password_and_a_key_that_nobody_let_in_are_refused(server: Sshd, tmp_path: Path) -> None:
     for credentials in ({"password": "wrong"}, {"private_key": key_pair(tmp_path)[0]}):
         with pytest.raises(CredentialsRejected, match="refuses the credentials"):
