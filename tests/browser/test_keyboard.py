@@ -38,6 +38,8 @@ def studio(page: Page, ana: User, sign_in: Callable[[Page, User], None]) -> Page
         "compute/attach/Tiny/",
         "compute/targets/annex/",
         "runs/",
+        "queue/",
+        "compute/prices/",
         "runs/digits-svm_1/",
         "submit/",
         "activity/",
