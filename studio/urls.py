@@ -1,6 +1,6 @@
 """The door for pages. Everything of a workspace lies below /w/<workspace>/."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from studio import settings_page, shell
 from studio.api import badges
@@ -24,7 +24,7 @@ urlpatterns = [
     path("w/<str:workspace>/badges/<int:pk>/revoke/", badges.revoke_badge, name="revoke_badge"),
     path("metrics", metrics, name="metrics"),
     path("api/v1/", api_page, name="api_page"),
-    path("api/<path:rest>", gate, name="api"),
+    re_path(r"^api/(?P<rest>[\s\S]+)$", gate, name="api"),  # whatever it is, it is answered as a program's
     path("accounts/", include("allauth.account.urls")),
     path("accounts/second-step/", include("studio.people.second_step_urls")),
     path("accounts/", include("studio.signin.urls")),

@@ -81,6 +81,11 @@ def place_in(cursor: str, *kinds: type) -> list[Any] | None:
     return list(held)
 
 
+def cursor_of(*place: Any) -> str:
+    """Return the cursor that holds a place in a list."""
+    return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
+
+
 def no_cursor() -> NotValid:
     return NotValid([("cursor", _("It is none that this list gave out. Leave it away to begin anew."))])
 
@@ -100,9 +105,8 @@ def listed(request: HttpRequest, response: HttpResponse, rows: list[T], *place: 
     """Return one part of a list; the next begins at `place`, and where there is none this is the last."""
     if not place:
         return {"items": rows, "next": None}
-    cursor = base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
     query = [(key, value) for key, values in request.GET.lists() for value in values if key != "cursor"]
-    address = request.build_absolute_uri(f"{request.path}?{urlencode([*query, ('cursor', cursor)])}")
+    address = request.build_absolute_uri(f"{request.path}?{urlencode([*query, ('cursor', cursor_of(*place))])}")
     response["Link"] = f'<{address}>; rel="next"'
     return {"items": rows, "next": address}
 

@@ -53,6 +53,8 @@ KEYS = {
     "ssh_restart_runs_lost": Key(0, "runs", "everything restarted during 200 runs over SSH: lost, wrong, not whole"),
     "ssh_cancel_tree_empty_s": Key(2, "s", "grace period over to the empty tree of 50 processes, over SSH, p95"),
     "ledger_granted": Key(1_000, "cores", "10,000 attempts of 8 processes at 1,000 cores: granted, on each database"),
+    "api_list_p95_s": Key(0.15, "s", "the API's lists with 100,000 runs, slowest sort and filter, p95"),
+    "api_fuzz_failures": Key(0, "failures", "schemathesis, every operation, every role: 5xx, undocumented, escaped"),
     "usage_report_s": Key(1, "s", "usage of a year by month and team, 1,000,000 runs, on SQLite and PostgreSQL"),
     "verdict_p95_s": Key(0.05, "s", "the verdict on a request, 10,000 clusters and 100,000 runs, p95"),
     "idle_memory_mb": Key(250, "MB", "all processes of `up`, proportional set size"),

@@ -137,6 +137,7 @@ def test_whatever_is_wrong_is_a_problem_and_never_a_page(program, ana, workspace
     assert problem(ours.get("nothing-like-it"), 404)["instance"] == "/api/v1/w/vision-team/nothing-like-it"
     problem(ours.get("/api/v2/me"), 404)
     problem(ours.get("/api/v1/w/vision-team/runs/a\x00b"), 404)
+    problem(ours.get("runs/a%0Ab"), 404)
     answer = ours.ask("DELETE", "runs")
     assert problem(answer, 405)["detail"] == "This address takes GET, POST."
     assert answer["Allow"] == "GET, POST"
