@@ -184,8 +184,11 @@ class Filter:
             )
         if self.tag:
             key, equals, value = self.tag.partition("=")
-            wanted = f"{json.dumps(key)}: {json.dumps(value)}" if equals else f"{json.dumps(key)}: "
-            plain = wanted.encode().decode("unicode_escape") if "\\u" in wanted else wanted
+            wanted, plain = (
+                f"{json.dumps(key, ensure_ascii=escaped)}: "
+                + (json.dumps(value, ensure_ascii=escaped) if equals else "")
+                for escaped in (True, False)  # another alphabet may be kept either way
+            )
             found = found.filter(Q(tags_text__contains=wanted) | Q(tags_text__contains=plain))
         if self.priority:
             found = found.filter(vm_priority=self.priority)

@@ -183,3 +183,11 @@ def test_newest_id_counts_deleted_ones_too(workspace: Workspace) -> None:
     cluster = make_cluster(workspace, deleted_at=timezone.now())
     assert listing.newest_id(workspace) == cluster.pk
     assert Node.objects.count() == 0
+
+
+def test_a_tag_of_any_alphabet_is_found_and_asked_for(workspace):
+    make_cluster(workspace, "smiles", tags={"mood 😀": "día \\u0041"})
+    for tag in ("mood 😀", "mood 😀=día \\u0041"):
+        assert [t.name for t in Filter(tag=tag).of(workspace)] == ["smiles"]
+    for tag in ("😀\\ud83d", "\\", "\U0001f600=\x07"):
+        assert not Filter(tag=tag).of(workspace).exists()
