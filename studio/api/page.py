@@ -12,7 +12,7 @@ from studio.people.models import Workspace
 from studio.people.views import keep_the_frame
 
 DEEPEST = 4  # schemas in schemas, in an example
-TAGS = ("you", "workspace", "targets", "runs", "logs", "outputs", "snapshots", "experiments", "quotas", "activity")
+TAGS = ("you", "workspace", "targets", "runs", "logs", "outputs", "snapshots", "experiments", "work", "quotas")
 
 
 @require_safe

@@ -11,7 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from studio.api.document import complete
-from studio.api.routers import activity, experiments, files, logs, people, quotas, runs, snapshots, targets, you
+from studio.api.routers import activity, experiments, files, logs, people, quotas, runs, snapshots, targets, work, you
 
 
 class Api(NinjaAPI):
@@ -36,6 +36,7 @@ api.add_router("w/{workspace}/runs", logs.router, tags=["logs"])
 api.add_router("w/{workspace}/runs", files.router, tags=["outputs"])
 api.add_router("w/{workspace}", snapshots.router, tags=["snapshots"])
 api.add_router("w/{workspace}/experiments", experiments.router, tags=["experiments"])
+api.add_router("w/{workspace}", work.router, tags=["work"])
 api.add_router("w/{workspace}/quotas", quotas.router, tags=["quotas"])
 api.add_router("w/{workspace}/activity", activity.router, tags=["activity"])
 

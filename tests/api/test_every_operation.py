@@ -103,6 +103,11 @@ OPERATIONS: dict[str, Op] = {
     "begin_upload": Op(SUBMITS, 201, sends=_files),
     "get_upload": Op(SUBMITS, 404, {"upload_id": "upload"}),  # somebody else's; one's own: test_operations.py
     "send_piece": Op(SUBMITS, 404, {"upload_id": "upload"}),
+    # ----- The queue and usage -----
+    "list_queue": Op(),
+    "move_in_queue": Op(SUBMITS, 409, RUN, sends({"to": "up"})),  # it does not wait
+    "set_priorities": Op(Right.ORDER_QUEUE, 200, sends=sends({"runs": ["nothing"], "priority": 5})),
+    "get_usage": Op(),
     # ----- Quotas -----
     "list_limits": Op(),
     "change_limits": Op(Right.EDIT_QUOTA, 200, sends=sends({"limits": [{"family": "*", "cores": 24}]})),
