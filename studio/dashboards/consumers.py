@@ -7,6 +7,7 @@ and {"version", "at"} a beat. What pages say is not listened to.
 import asyncio
 import contextlib
 import logging
+from time import monotonic
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -24,6 +25,7 @@ from studio.dashboards.models import Dashboard, Link
 from studio.dashboards.tiles.base import Seen
 
 logger = logging.getLogger(__name__)
+AGAIN = 60.0  # seconds after which it is looked whether a page may go on, whatever was heard: a nudge may be lost
 GONE = 4404  # the dashboard was deleted, or is not for this person any more; the link was revoked or is too old
 
 
@@ -48,14 +50,18 @@ class _Board(AsyncWebsocketConsumer):
 
     async def send_board(self, dashboard: Dashboard, seen: Seen, language: str) -> None:
         with watching(dashboard, seen, language) as feed:
-            sent, access = 0, feed.access
+            sent, access, looked = 0, feed.access, monotonic()
             while True:
                 await feed.beyond(sent)
-                if feed.is_gone or (access != feed.access and not await self.still()) or self.is_over():
+                if feed.is_gone or self.is_over():
                     await self.close(code=GONE)
                     return
-                access, news = feed.access, feed.newer(sent)
-                sent = feed.number
+                if (now := feed.access) != access or monotonic() - looked > AGAIN:
+                    access, looked = now, monotonic()  # before it is asked: what moves meanwhile is asked for again
+                    if not await self.still():
+                        await self.close(code=GONE)
+                        return
+                news, sent = feed.newer(sent), feed.number
                 for text in news:
                     await self.send(text_data=text)
 

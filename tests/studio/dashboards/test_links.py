@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from runs.models import Run
 from runs.states import RunStatus
-from studio.dashboards import samples
+from studio.dashboards import consumers, feeds, samples
 from studio.dashboards.actions import add_tile, delete_dashboard, make_dashboard, make_link, revoke_link
 from studio.dashboards.models import Dashboard, Link, Shows
 from studio.errors import StudioError
+from studio.live import nudge
 from studio.people.models import Activity, User, Workspace
 from tests.compute.clusters import make_cluster, make_job, make_node
 from tests.sockets import Socket
@@ -197,3 +198,17 @@ async def test_a_socket_needs_a_link_that_works_and_closes_with_it(workspace, an
     assert not await Socket(f"/ws/d/{token}/").opens()
     await sync_to_async(delete_dashboard)(board, by=ana)
     assert await walls[1].closes() == 4404
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_wall_whose_link_ends_unheard_closes_all_the_same(workspace, ana, monkeypatch):
+    for module, name in ((feeds, "LOOK"), (feeds, "BEAT"), (consumers, "AGAIN")):
+        monkeypatch.setattr(module, name, 0.02)
+    board = await sync_to_async(make_dashboard)(workspace, "One", by=ana, overview=True)
+    link, token = await sync_to_async(make_link)(board, "lab", days=30, shows=set(), by=ana)
+    wall = Socket(f"/ws/d/{token}/")
+    assert await wall.opens()
+    await wall.wire.receive_output(5)
+    await sync_to_async(nudge)(workspace.group, "run:moved", id=1)  # beats begin with the first nudge
+    await Link.objects.filter(pk=link.pk).aupdate(revoked_at=timezone.now())  # the broker lost what told of it
+    assert await wall.closes() == 4404
