@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
+from urllib3.util import Url
 
 from studio.errors import NotAllowedNow
 from studio.live import nudge
@@ -82,48 +83,50 @@ def choose_mail(person: User, events: Iterable[Event], least_minutes: int) -> No
     MailChoice.objects.update_or_create(user=person, defaults=facts)
 
 
-@transaction.atomic
 def add_webhook(webhook: Webhook, address: str, *, by: User) -> str:
     """Store a new webhook and return its signing secret, which is not shown again. Raises StudioError."""
-    _lock_name(webhook)
-    if webhook.workspace.webhooks.count() >= MOST_WEBHOOKS:
-        raise NotAllowedNow(
-            _("A workspace has %(n)d webhooks at most.") % {"n": MOST_WEBHOOKS}, _("Delete one that is not used.")
-        )
-    webhook.created_by = by
-    webhook.save()
-    secret = posting.new_signing_secret()
-    webhook.keep("signing", secret)
-    _set_address(webhook, address)
-    webhook.save()
-    note(webhook.workspace, by, "webhook.add", webhook, **_named(webhook), detail={"after": _facts(webhook)})
-    webhook.moved()
-    return secret
+    url = _allowed(webhook, address)  # a name server may take its time: nothing is locked meanwhile
+    with transaction.atomic():
+        _lock_name(webhook)
+        if webhook.workspace.webhooks.count() >= MOST_WEBHOOKS:
+            raise NotAllowedNow(
+                _("A workspace has %(n)d webhooks at most.") % {"n": MOST_WEBHOOKS}, _("Delete one that is not used.")
+            )
+        webhook.created_by = by
+        webhook.save()
+        secret = posting.new_signing_secret()
+        webhook.keep("signing", secret)
+        _set_address(webhook, url)
+        webhook.save()
+        note(webhook.workspace, by, "webhook.add", webhook, **_named(webhook), detail={"after": _facts(webhook)})
+        webhook.moved()
+        return secret
 
 
-@transaction.atomic
 def change_webhook(webhook: Webhook, address: str, *, by: User) -> None:
     """Store what was changed of a webhook; an empty address keeps the one there is. Raises StudioError."""
-    _lock_name(webhook)
-    stored = Webhook.objects.select_for_update().get(pk=webhook.pk)
-    changed = ["name", "format", "language", "events", "experiment", "is_on"]
-    if address:
-        webhook.sealed = stored.sealed  # somebody may have made a new secret meanwhile
-        _set_address(webhook, address)
-        webhook.failures, webhook.resting_until, webhook.problem = 0, None, ""
-        changed += ["sealed", "host", "ending", "failures", "resting_until", "problem"]
-    if not webhook.is_on:
-        outbox.drop(webhook)
-    webhook.save(update_fields=changed)
-    note(
-        webhook.workspace,
-        by,
-        "webhook.change",
-        webhook,
-        **_named(webhook),
-        detail={"before": _facts(stored), "after": _facts(webhook) | {"new_address": bool(address)}},
-    )
-    webhook.moved()
+    url = _allowed(webhook, address) if address else None  # a name server may take its time: nothing is locked
+    with transaction.atomic():
+        _lock_name(webhook)
+        stored = Webhook.objects.select_for_update().get(pk=webhook.pk)
+        changed = ["name", "format", "language", "events", "experiment", "is_on"]
+        if url is not None:
+            webhook.sealed = stored.sealed  # somebody may have made a new secret meanwhile
+            _set_address(webhook, url)
+            webhook.failures, webhook.resting_until, webhook.problem = 0, None, ""
+            changed += ["sealed", "host", "ending", "failures", "resting_until", "problem"]
+        if not webhook.is_on:
+            outbox.drop(webhook)
+        webhook.save(update_fields=changed)
+        note(
+            webhook.workspace,
+            by,
+            "webhook.change",
+            webhook,
+            **_named(webhook),
+            detail={"before": _facts(stored), "after": _facts(webhook) | {"new_address": bool(address)}},
+        )
+        webhook.moved()
 
 
 @transaction.atomic
@@ -189,10 +192,15 @@ def _lock_name(webhook: Webhook) -> None:
         raise NotAllowedNow(_("The name “%(name)s” is taken.") % {"name": webhook.name})
 
 
-def _set_address(webhook: Webhook, address: str) -> None:
-    """Seal an address and keep what is shown of it. Raises StudioError for one that must not be reached."""
+def _allowed(webhook: Webhook, address: str) -> Url:
+    """Return an address that may be reached, as its name is resolved now. Raises StudioError for any other."""
     url = posting.parse(address)
     posting.places_of(webhook.workspace, url)
+    return url
+
+
+def _set_address(webhook: Webhook, url: Url) -> None:
+    """Seal an address and keep what is shown of it."""
     webhook.keep("address", url.url)
     webhook.host = (url.netloc or "")[:255]
     webhook.ending = url.url[-4:]

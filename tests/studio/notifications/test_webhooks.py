@@ -191,6 +191,15 @@ def test_an_internal_address_is_refused_when_it_is_saved_and_when_it_is_sent_to(
         actions.change_webhook(one, "https://ana:word@example.org/x", by=ana)
 
 
+def test_nothing_is_locked_while_a_name_server_thinks(workspace, webhook, received, ana, monkeypatch):
+    one, _secret = webhook(received.url)
+    depths, look = [], posting.places_of
+    monkeypatch.setattr(posting, "places_of", lambda *what: depths.append(len(connection.savepoint_ids)) or look(*what))
+    actions.change_webhook(one, received.url, by=ana)
+    webhook(received.url, name="another")
+    assert depths == [len(connection.savepoint_ids)] * 2
+
+
 def test_a_name_that_answers_otherwise_the_second_time_reaches_nothing(workspace, webhook, received, monkeypatch):
     webhook(received.url)
     real, asked = socket.getaddrinfo, []
