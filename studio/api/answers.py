@@ -100,7 +100,8 @@ def _unless_changed(request: HttpRequest, match: ResolverMatch) -> HttpResponseB
     """Change something only if it still is what the program has seen; two who try that at once go one by one."""
     wanted = request.headers["If-Match"]
     with transaction.atomic():
-        Workspace.objects.select_for_update().get(pk=request.workspace.pk)  # type: ignore[attr-defined]
+        # Whoever writes something down in the workspace meanwhile must not wait: they may hold what is needed next.
+        Workspace.objects.select_for_update(no_key=True).get(pk=request.workspace.pk)  # type: ignore[attr-defined]
         look = copy.copy(request)
         look.method, look.GET = "GET", QueryDict()
         now: HttpResponse = match.func(look, **match.kwargs)
