@@ -40,6 +40,7 @@ from compute.models import ComputeTarget, Examination, Job, Node
 from compute.prices.price import Price, Prices
 from compute.sizes import VmSize, find
 from compute.states import AllocationState, JobState, NodeState, Priority, ProvisioningState, Toned
+from studio.http import words_in
 from studio.people.models import Workspace
 from studio.said import said
 from studio.templatetags.studio import size_of
@@ -178,7 +179,7 @@ class Filter:
             found = found.filter(kind__in=self.tab.kinds)
         if self.text or self.tag:
             found = found.annotate(tags_text=Cast("tags", TextField()))
-        for word in self.text.split():
+        for word in words_in(self.text):
             found = found.filter(
                 Q(name__icontains=word) | Q(vm_size__icontains=word) | _tags_hold(word) | Q(description__icontains=word)
             )

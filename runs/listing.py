@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from runs.models import Experiment, Run, Took
 from runs.states import ACTIVE, RunStatus
+from studio.http import words_in
 from studio.people.models import User, Workspace
 
 PAGE = 50
@@ -149,7 +150,7 @@ class RunFilter:
     def of(self, workspace: Workspace, user: User) -> "QuerySet[Run]":
         """Return the runs it lets through, in no order."""
         runs: QuerySet[Run] = Run.objects.filter(workspace=workspace, archived_at__isnull=not self.archived)
-        for word in self.text.split():
+        for word in words_in(self.text):
             runs = runs.filter(
                 Q(display_name__icontains=word)
                 | Q(run_id__icontains=word)
@@ -366,7 +367,7 @@ class ExperimentFilter:
         found: QuerySet[Experiment] = Experiment.objects.filter(
             workspace=workspace, archived_at__isnull=not self.archived
         ).select_related("created_by")
-        for word in self.text.split():
+        for word in words_in(self.text):
             found = found.filter(Q(name__icontains=word) | Q(description__icontains=word))
         if self.tag:
             key, equals, value = (part.strip() for part in self.tag.partition("="))

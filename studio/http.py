@@ -31,6 +31,14 @@ def id_in(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 
+MOST_WORDS = 8
+
+
+def words_in(text: str) -> list[str]:
+    """Return the words that are looked for, each once; of very many the first: every row is held against each."""
+    return list(dict.fromkeys(text.split()))[:MOST_WORDS]
+
+
 class Streamed(StreamingHttpResponse):
     """A response that is read piece by piece by either kind of server.
 

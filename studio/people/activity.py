@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from studio import csvs
-from studio.http import id_in
+from studio.http import id_in, words_in
 from studio.people import chain
 from studio.people.models import Activity, Chain, Workspace
 from studio.people.origin import Way
@@ -104,7 +104,7 @@ class ActivityFilter:
     def of(self, workspace: Workspace) -> QuerySet[Activity]:
         """Return the entries it lets through, in no order."""
         found = self._all_of(workspace).order_by()
-        for word in self.text.split():
+        for word in words_in(self.text):
             found = found.alias(_detail=Cast("detail", TextField())).filter(_holds(word))
         if self.who:
             found = found.filter(actor_name=self.who)
