@@ -15,6 +15,7 @@ from compute.quotas.bounds import promised
 from compute.quotas.models import ALL, MOST_CORES, Budget, Limit, Scope
 from compute.states import Priority
 from studio.errors import NeedsRight, NotAllowedNow
+from studio.live import nudge
 from studio.people.actions import note
 from studio.people.models import Team, User, Workspace
 from studio.people.permissions import Right, require
@@ -72,6 +73,18 @@ def set_limits(wanted: list[Wanted], *, by: User) -> list[Outcome]:
     return [_set_limit(item, by) for item in wanted]
 
 
+def preview_limits(wanted: list[Wanted], *, by: User) -> list[Outcome]:
+    """Say of each limit how it would go, and change nothing. Raises NeedsRight."""
+    for item in wanted:
+        may_edit(item.workspace, by)
+    found = []
+    for item in wanted:
+        key = sizes.family_key(item.family)
+        limit = _found(item, key)
+        found.append(Outcome(item, *_judge(item, key, limit), limit))
+    return found
+
+
 def may_edit(workspace: Workspace | None, by: User) -> None:
     """Raise NeedsRight unless `by` may set limits there. None: the whole studio's, which its administrators set."""
     if workspace is not None:
@@ -107,7 +120,14 @@ def _set_limit(wanted: Wanted, by: User) -> Outcome:
     facts = {"before": before, "after": after, "family": key, "priority": wanted.priority, "scope": limit.scope.value}
     name = " ".join(filter(None, [whose, sizes.family_name(key)]))
     note(wanted.workspace, by, "limit.set", limit, kind="limit", name=name, detail=facts | {"whose": whose})
+    _tell(wanted.workspace)
     return Outcome(wanted, status, "", limit)
+
+
+def _tell(workspace: Workspace | None) -> None:
+    """Tell open pages that a limit or a budget moved."""
+    for space in [workspace] if workspace else Workspace.objects.all():
+        nudge(space.group, "quota:moved")
 
 
 def _found(wanted: Wanted, key: str) -> Limit | None:
@@ -218,6 +238,7 @@ def set_budget(
     if amount is None:
         note(workspace, by, "budget.remove", budget, kind="budget", name=whose, detail={"before": before})
         budget.delete()
+        _tell(workspace)
         return None
     budget.usd_per_month, budget.version = amount, budget.version + 1
     budget.updated_at, budget.updated_by = timezone.now(), by
@@ -225,6 +246,7 @@ def set_budget(
     budget.save()
     facts = {"before": before, "after": str(amount)}
     note(workspace, by, "budget.set", budget, kind="budget", name=whose, detail=facts)
+    _tell(workspace)
     return budget
 
 

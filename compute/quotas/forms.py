@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
+from compute.quotas.actions import MOST_USD
 from compute.quotas.models import MOST_CORES
 
 
@@ -44,3 +45,27 @@ class AnswerForm(forms.Form):
         help_text=gettext_lazy("Whoever asked reads it. To decline it takes a reason."),
     )
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+
+class LimitForm(forms.Form):
+    """A limit as it is typed: empty is no limit, or no guarantee."""
+
+    cores = cores_field(gettext_lazy("At most"), required=False)
+    guaranteed = cores_field(gettext_lazy("Guaranteed"), required=False)
+    version = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
+
+
+class BudgetForm(forms.Form):
+    """What may be spent a month: empty is no budget."""
+
+    usd = forms.DecimalField(
+        label=gettext_lazy("US dollars a month"),
+        required=False,
+        min_value=0,
+        max_value=MOST_USD,
+        max_digits=12,
+        decimal_places=2,
+        localize=False,
+        error_messages={"invalid": gettext_lazy("An amount of US dollars, such as 250 or 99.50.")},
+    )
+    version = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)

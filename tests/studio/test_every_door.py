@@ -218,6 +218,23 @@ DOORS: dict[str, Door] = {
     "compute:list": PAGE,
     "compute:delete_many": Door(POST=Way(COMPUTE, 302, lambda things: {"target": [things.cluster], "confirmed": "1"})),
     "compute:create": Door(GET=Way(MEMBERS, 302), POST=Way(COMPUTE, 302, _cluster)),
+    "compute:quota": PAGE,
+    "compute:quota_uses": Door(fixed={"family": "all", "priority": "Dedicated"}, GET=Way()),
+    "compute:quota_nodes": Door(TARGET, GET=Way()),
+    "compute:limit": Door(  # the whole studio's: compute/quotas/test_pages.py
+        GET=Way(OWNERS), POST=Way(OWNERS, 302, {"of": "workspace", "cores": "30", "version": "1"})
+    ),
+    "compute:quota_people": PAGE,
+    "compute:budget": Door(GET=Way(OWNERS), POST=Way(OWNERS, 302, {"of": "workspace", "usd": "100"})),
+    "compute:export_limits": PAGE,
+    "compute:import_limits": Door(
+        GET=Way(),
+        POST=Way(
+            OWNERS,
+            200,
+            {"apply": "1", "text": "scope,who,family,priority,cores,guaranteed\nworkspace,,*,Dedicated,30,\n"},
+        ),
+    ),
     "compute:quota_requests": PAGE,
     "compute:ask_quota": Door(
         GET=Way(ASKERS), POST=Way(ASKERS, 302, {"cores": "50", "reason": "A sweep.", "size": "Standard_D2_v2"})
