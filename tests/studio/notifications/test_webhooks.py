@@ -194,7 +194,12 @@ def test_an_internal_address_is_refused_when_it_is_saved_and_when_it_is_sent_to(
 def test_nothing_is_locked_while_a_name_server_thinks(workspace, webhook, received, ana, monkeypatch):
     one, _secret = webhook(received.url)
     depths, look = [], posting.places_of
-    monkeypatch.setattr(posting, "places_of", lambda *what: depths.append(len(connection.savepoint_ids)) or look(*what))
+
+    def noting(*what):
+        depths.append(len(connection.savepoint_ids))
+        return look(*what)
+
+    monkeypatch.setattr(posting, "places_of", noting)
     actions.change_webhook(one, received.url, by=ana)
     webhook(received.url, name="another")
     assert depths == [len(connection.savepoint_ids)] * 2
