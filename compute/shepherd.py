@@ -623,6 +623,26 @@ class Shepherd:
         if not left:
             self.receipt["empty_at"] = at(time.time())
 
+    def end_container(self) -> None:
+        """End the program's container, which is the engine's and no process of the tree; name it on the receipt."""
+        name = self.spec.get("container")
+        if not name:
+            return
+        import subprocess
+
+        argv, env = ["/usr/bin/env", "docker", "rm", "--force", name], self.spec["env"]
+        try:
+            told = subprocess.run(  # noqa: S603 - the name is one argument, and plain
+                argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=GIVE_UP_AFTER, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            self.receipt["containers_left"] = [f"{name}: {exc}"[:500]]
+            return
+        if name.encode() in told.stdout.split():
+            self.receipt["containers"] = [name]
+        elif told.returncode and b"o such container" not in told.stderr:
+            self.receipt["containers_left"] = [f"{name}: {told.stderr.decode(errors='replace').strip()}"[:500]]
+
     def end(self, reason: str, detail: str) -> None:
         """End what is left of the tree, and write down how it went."""
         ended = time.time()
@@ -632,6 +652,7 @@ class Shepherd:
                 self.rest(0.01)
         # What is too much goes on growing while a program cleans up, and it is the machine's: there is no grace.
         self.end_tree(0.0 if reason in {"memory", "processes", "disk"} else self.spec.get("grace_seconds", 10.0))
+        self.end_container()
         self.keep_log_short()
         self.mark()
         self.write_exit(reason, detail, ended if reason == "exited" else time.time())
@@ -694,6 +715,7 @@ class Shepherd:
         listen()
         self.adopts = False  # what another left came to init, not here
         self.end_tree(self.spec.get("grace_seconds", 10.0))
+        self.end_container()
         if not os.path.exists("exit.json"):  # noqa: PTH110
             reason = read_json("end.json").get("reason") or "canceled"
             self.write_exit(reason, "its shepherd was gone, so its exit code is not known", time.time())

@@ -92,7 +92,7 @@ class Sshd:
         """End it with every connection it has; what people started in them stays."""
         if self.process is None:
             return
-        for pid in _below(self.process.pid):
+        for pid in processes_below(self.process.pid):
             with contextlib.suppress(OSError):  # it went by itself meanwhile
                 if Path(f"/proc/{pid}/cmdline").read_bytes().startswith((b"sshd", SSHD.encode())):
                     os.kill(pid, 9)
@@ -101,13 +101,13 @@ class Sshd:
         self.process = None
 
 
-def _below(pid: int) -> list[int]:
+def processes_below(pid: int) -> list[int]:
     """Return the processes below one, the deepest first."""
     found: list[int] = []
     with contextlib.suppress(OSError):  # it went by itself meanwhile
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(int, task.read_text().split()):
-                found += [*_below(child), child]
+                found += [*processes_below(child), child]
     return found
 
 

@@ -137,14 +137,15 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             raise self._problem(exc) from exc
         except ValueError as exc:
             raise StudioError(_("%(name)s refused: %(problem)s") % {"name": self.target.name, "problem": exc}) from exc
-        return {"far": folder, **{name: handle[name] for name in ("pid", "start_time", "boot_id")}}
+        known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
+        return {"far": folder, **known} | ({"container": spec["container"]} if spec["container"] else {})
 
     def follow(self, handle: Handle, after: int) -> Iterator[JobReport]:
         link, folder, at = self.link(), handle["far"], after
         known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
         try:
             facts = link.ask("look", folder=folder, handle=known)
-            report = self.completed(self._report(facts, handle), link, folder)
+            report = self._without_container(self.completed(self._report(facts, handle), link, folder), link, handle)
             going = report if report.phase != Phase.ENDED else JobReport(Phase.RUNNING)
             most = remote.FIRST_PIECE
             while at < int(facts["log_size"]):
@@ -163,6 +164,18 @@ class OverSsh(Driver, Attaches, Executes, Streams):
     def completed(self, report: JobReport, link: remote.Link, folder: str) -> JobReport:
         """Return what is known of a job's processes, with what is known of it beyond them."""
         return report
+
+    def container(self, argv: list[str]) -> str:
+        """Return the name of the container that a command runs in, which ends with the job; empty: it runs in none."""
+        return ""
+
+    def _without_container(self, report: JobReport, link: remote.Link, handle: Handle) -> JobReport:
+        """End the container of a job whose shepherd, who would have, is gone without a word."""
+        name = handle.get("container")
+        if not name or report.phase != Phase.ENDED or report.reason not in {EndReason.LOST, EndReason.PREEMPTED}:
+            return report
+        _code, said = link.ask("run", argv=["docker", "rm", "--force", name], seconds=30, patience=40)
+        return replace(report, receipt=report.receipt | {"containers": [name]}) if name in said.split() else report
 
     def cancel(self, handle: Handle, because: EndReason) -> None:
         known = {name: handle[name] for name in ("pid", "start_time", "boot_id")}
@@ -200,6 +213,7 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             "max_seconds": job.max_seconds,
             "grace_seconds": max(settings.GRACE_SECONDS, self.least_grace),
             "nice": 0,
+            "container": self.container(argv),
         }
 
     def _report(self, facts: dict[str, Any], handle: Handle) -> JobReport:

@@ -16,6 +16,7 @@ from compute.drivers.ssh_form import NEEDS, SshForm
 from compute.models import Job
 
 SYSTEM, CONDA, DOCKER = "system", "conda", "docker"
+DOCKER_RUN = ["/usr/bin/env", "docker", "run", "--rm", "--init"]
 
 
 class VirtualMachineForm(SshForm):
@@ -96,8 +97,19 @@ class VirtualMachineDriver(OverSsh):
             work = f"{link.facts['root']}/runs/{job.run_id}/{job.attempt}/rank-0"
             names = [n for v in (*job.spec["variables"], "PYTHONUNBUFFERED", "AZUREML_RUN_ID") for n in ("-e", v)]
             mounted = ["-v", f"{work}:{work}", "-w", work, *names]
-            return ["/usr/bin/env", "docker", "run", "--rm", "--init", *mounted, config["docker_image"], "python"]
+            labels = ["--label", f"compute-studio.run={job.run_id}", "--label", f"compute-studio.attempt={job.attempt}"]
+            named = ["--name", _container_name(job, work), *labels]
+            return [*DOCKER_RUN, *named, *mounted, config["docker_image"], "python"]
         return ["/usr/bin/env", config.get("python") or "python3"]
+
+    def container(self, argv: list[str]) -> str:
+        return argv[argv.index("--name") + 1] if argv[: len(DOCKER_RUN)] == DOCKER_RUN else ""
+
+
+def _container_name(job: Job, work: str) -> str:
+    """Return the name of an attempt's container: of letters that Docker takes, and no other user's of that machine."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in f"{job.run_id}.{job.attempt}")
+    return f"studio-{plain[:80]}-{hashlib.sha256(work.encode()).hexdigest()[:12]}"
 
 
 def _start_script(kind: str, place: str, python: str) -> str:

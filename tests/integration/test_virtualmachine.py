@@ -1,6 +1,7 @@
 """Runs on a machine that a real sshd stands for: sent, followed, cut off, found again, canceled, fetched."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ from runs.models import Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
 from studio.seal import seal
+from tests.docker import Docker
 from tests.elsewhere import ended, job_of, log_of, submitted, until
-from tests.sshd import Sshd, key_pair, scratch_user
+from tests.sshd import Sshd, key_pair, processes_below, scratch_user
 
 pytestmark = pytest.mark.django_db
 HOSTILE = ["a b", "'; touch owned; '", "$(touch owned)", "`touch owned`", "-e", "ñ\n2", '"', "\\"]
@@ -173,6 +175,67 @@ def test_a_tree_that_forks_away_and_ignores_term_is_ended_and_the_receipt_says_s
     (receipt,) = job_of(run).receipt["ranks"]
     assert receipt["left"] == []
     assert len(receipt["signalled"]) >= 6
+
+
+# Ignores TERM, as many a program that is its container's first.
+STAYS = "import signal, time\nsignal.signal(15, 1)\nprint('ready', flush=True)\ntime.sleep(600)\n"
+
+
+@pytest.fixture
+def docker(server: Sshd, machine: ComputeTarget) -> Iterator[Docker]:
+    """Give the machine an engine, and have its scripts run in an image."""
+    engine = Docker()
+    server.stop()
+    server.options["SetEnv"] = f"PATH={engine.programs}:/usr/local/bin:/usr/bin:/bin"
+    server.start()
+    machine.config |= {"environment": "docker", "docker_image": "python:3.12"}
+    machine.save()
+    yield engine
+    engine.close()
+
+
+def test_a_run_in_an_image_has_its_exit_code_and_leaves_no_container(submit: Submit, docker: Docker) -> None:
+    run = ended(
+        submit("import os\nprint(os.environ['AZUREML_RUN_ID'], os.environ['V'])\nexit(3)", variables={"V": "7"})
+    )
+    assert (run.status, run.exit_code) == (RunStatus.FAILED, 3)
+    assert log_of(run) == f"{run.run_id} 7\n"
+    assert docker.containers == {}
+    assert "containers" not in job_of(run).receipt["ranks"][0]
+    ((name, argv),) = docker.asked.items()
+    assert name.startswith(f"studio-{run.run_id}.1-")
+    assert f"compute-studio.run={run.run_id}" in argv
+    assert "--init" in argv
+
+
+@pytest.mark.parametrize("because", [EndReason.CANCELED, EndReason.DURATION])
+def test_a_container_that_outlives_its_client_is_ended_with_the_run_and_named_on_the_receipt(
+    submit: Submit, docker: Docker, because: EndReason
+) -> None:
+    run = submit(STAYS, **({"max_seconds": 1} if because == EndReason.DURATION else {}))
+    until(lambda: log_of(run) == "ready\n")
+    ((name, container),) = docker.containers.items()
+    if because == EndReason.CANCELED:
+        tasks.end_job(job_of(run).pk, because, "")
+    ended(run)
+    assert job_of(run).end_reason == because
+    assert container.poll() == -9
+    (receipt,) = job_of(run).receipt["ranks"]
+    assert (receipt["containers"], receipt["left"]) == ([name], [])
+
+
+def test_the_container_of_a_run_that_was_lost_is_ended_too(submit: Submit, docker: Docker) -> None:
+    run = submit(STAYS)
+    until(lambda: log_of(run) == "ready\n")
+    ((name, container),) = docker.containers.items()
+    shepherd = job_of(run).handle["pid"]
+    for pid in (shepherd, *processes_below(shepherd)):
+        os.kill(pid, 9)
+    assert container.poll() is None
+    ended(run)
+    assert job_of(run).end_reason == EndReason.LOST
+    assert container.poll() == -9
+    assert job_of(run).receipt == {"containers": [name]}
 
 
 def test_another_host_key_blocks_the_target_and_what_waits_says_why(

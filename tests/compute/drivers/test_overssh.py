@@ -1,5 +1,6 @@
 """What is judged of a job on a machine over SSH from what its far side knows, and what is run there for a target."""
 
+import re
 from typing import Any
 
 import pytest
@@ -67,3 +68,6 @@ def test_a_docker_image_sees_the_runs_folder_and_no_value_stands_on_its_command_
     assert argv[-3:] == ["python:3.12", "python", "train.py"]
     assert "TOKEN" in argv
     assert "geheim" not in " ".join(argv)
+    name = driver().container(argv)
+    assert re.fullmatch(r"studio-r_1\.1-[0-9a-f]{12}", name)
+    assert driver().container(["/usr/bin/env", "python3", "train.py", "--name", "x"]) == ""
