@@ -56,6 +56,9 @@ function colour(token) {
 }
 const faint = (rgb, share) => rgb.replace("rgb(", "rgba(").replace(")", `, ${share})`);
 
+// A day as the page's language writes it, in the library's own form: "%-d/%-m".
+const DAY = new Intl.DateTimeFormat(document.documentElement.lang || "en", { day: "numeric", month: "numeric" })
+  .formatToParts().map(({ type, value }) => ({ day: "%-d", month: "%-m" })[type] ?? value).join("");
 const pad = (n) => String(n).padStart(2, "0");
 function localTime(ms) { // as text, so that it is shown in the viewer's own time
   const at = new Date(ms);
@@ -86,8 +89,8 @@ function layout({ kind, x, log, series }, place) {
     font: { family: getComputedStyle(place).fontFamily, size, color: muted }, showlegend: false, barmode: "stack", bargap: 0.25,
     hovermode: "x unified", hoverlabel: { bgcolor: colour("surface"), bordercolor: grid, font: { color: colour("text") } },
     xaxis: { ...axis, showgrid: false, type: { time: "date", day: "date", number: "linear" }[x], nticks: Math.max(3, Math.round(place.clientWidth / (size * 8))),
-      ...(x === "day" && { tickformat: "%d.%m." }), ...(x === "time" && { tickformatstops: [
-        { dtickrange: [null, 43_200_000], value: "%H:%M" }, { dtickrange: [43_200_000, null], value: "%d.%m." }] }) },
+      ...(x === "day" && { tickformat: DAY }), ...(x === "time" && { tickformatstops: [
+        { dtickrange: [null, 43_200_000], value: "%H:%M" }, { dtickrange: [43_200_000, null], value: DAY }] }) },
     yaxis: { ...axis, type: log ? "log" : "linear", nticks: room,
       ...(kind !== "line" && { rangemode: "tozero" }),
       ...(kind !== "line" && Math.max(0, ...series.flatMap((s) => s.y)) <= Math.min(4, room) && { dtick: 1 }) },
