@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from studio.http import StudioRequest
@@ -16,6 +17,7 @@ TAGS = ("you", "workspace", "targets", "runs", "logs", "outputs", "snapshots", "
 
 
 @require_safe
+@gzip_page  # every operation with its schemas: a tenth of it on the wire; its one secret is masked anew each time
 def api_page(request: StudioRequest) -> HttpResponse:
     """Show the operations by what they are about. They are tried with the page's session, in one's own name."""
     from studio.api.urls import document  # what the API is made of is imported when somebody asks for it
