@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute.drivers import driver_class
 from compute.models import Job, Node
 from compute.quotas.guarantees import can_be_stopped
+from compute.quotas.verdict_views import ask_for_run
 from compute.states import EndReason, JobState
 from runs import actions, files, outputs, snapshots, usage
 from runs.configuration import RunConfiguration
@@ -203,6 +204,7 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
         "git": _git(run.properties),
         "service": _service(run, last),
         "callout": _callout(run),
+        "ask": ask_for_run(last),
         "can_be_stopped": last is not None and last.state == JobState.RUNNING and can_be_stopped(last),
     }
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from compute.models import ComputeTarget, Job
 from compute.quotas import guarantees
+from compute.quotas.verdict_views import ask_for_run
 from compute.states import JobState, NodeState
 from compute.usage.reads import typical_seconds
 from runs.forecast import NEVER_KNOWN, Basis, End, Lasts, Waiting, starts
@@ -83,6 +84,11 @@ class Entry:
         return _("The scheduler has not looked at it yet.")
 
     @property
+    def ask(self) -> str:
+        """Return where to ask for more, when it waits for quota."""
+        return ask_for_run(self.job)
+
+    @property
     def rests_on(self) -> str:
         """Return on what the time of its start rests."""
         basis = self.start.basis
@@ -104,7 +110,7 @@ class Queue:
     @cached_property
     def jobs(self) -> list[Job]:
         waiting = Job.objects.filter(target__workspace=self.workspace, state__in=WAITS)
-        found = list(waiting.in_order().select_related("target", "submitted_by")[:MOST])
+        found = list(waiting.in_order().select_related("target__workspace", "submitted_by")[:MOST])
         ready = [job for job in found if job.state == JobState.WAITING and job.target.vm_size]
         first = guarantees.standing(ready).guaranteed  # who is guaranteed the cores goes before who borrows
         return sorted(found, key=lambda job: job.pk not in first)

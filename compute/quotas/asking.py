@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, override
 
 from compute import sizes
-from compute.models import ComputeTarget
+from compute.models import ComputeTarget, Job
 from compute.quotas.actions import Status, Wanted, may_edit, set_limits
 from compute.quotas.bounds import Bound, cores_said, headroom
 from compute.quotas.models import MOST_CORES, Limit, QuotaRequest, RequestState, Scope
@@ -101,6 +101,12 @@ def safe_back(workspace: Workspace, path: str) -> str:
 def obstacle(workspace: Workspace, blocked: Blocked, person: User) -> Obstacle | None:
     """Return what stands in the way of it; None: no limit is set."""
     team = team_of(workspace, person)
+    if blocked.run:  # whose run it is decides whose limits stand in its way
+        jobs = Job.objects.filter(target__workspace=workspace, run_id=blocked.run).select_related(
+            "submitted_by", "team"
+        )
+        if (job := jobs.order_by("-pk").first()) and job.submitted_by:
+            person, team = job.submitted_by, job.team
     size = sizes.find(blocked.size)
     if size is None:
         bound = headroom(workspace, blocked.family, blocked.priority, person=person, team=team).tightest

@@ -6,10 +6,12 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from compute import sizes
-from compute.models import ComputeTarget
+from compute.engines.facts import WaitKind
+from compute.models import ComputeTarget, Job
 from compute.quotas.asking import ask_url
 from compute.quotas.verdict import Verdict, verdict
 from compute.sizes import VmSize
+from compute.states import JobState
 from studio.http import StudioRequest
 from studio.people.actions import team_of
 
@@ -58,3 +60,15 @@ def run_verdict_context(request: StudioRequest, target: ComputeTarget | None, no
         node_count=node_count,
     )  # fmt: skip
     return {"judged": judged, "ask": ask}
+
+
+def ask_for_run(job: Job | None) -> str:
+    """Return where to ask for more for a run that waits for quota; empty: it waits for something else."""
+    if job is None or job.state != JobState.WAITING or job.wait.get("kind") != WaitKind.QUOTA.value:
+        return ""
+    target, workspace = job.target, job.target.workspace
+    back = reverse("runs:detail", args=[workspace.name, job.run_id])
+    return ask_url(
+        workspace, back=back, size=target.vm_size, priority=target.vm_priority, target=target.name,
+        node_count=job.node_count, run=job.run_id,
+    )  # fmt: skip

@@ -95,7 +95,8 @@ def quota(request: StudioRequest) -> HttpResponse:
     found = overview.families(request.workspace)
     shown = found if request.GET.get("all") else [one for one in found if one.is_of_interest]
     if wants_partial(request) and request.GET.get("part") == "figures":
-        return render(request, "compute/_quota_figures.html", {"families": found})
+        there = request.GET.get("shown", "").split(",")  # on the page that asks
+        return render(request, "compute/_quota_figures.html", {"families": [f for f in found if f.slug in there]})
     opened = request.GET.get("open", "")
     context = {
         "nav": "quotas",
@@ -103,6 +104,7 @@ def quota(request: StudioRequest) -> HttpResponse:
         "families": shown,
         "hidden": len(found) - len(shown),
         "is_admin": request.user.is_superuser,
+        "shown": ",".join(one.slug for one in shown),
         "opened": opened,
         "ask": {one.slug: ask_url(request.workspace, family=one.key, priority=one.priority) for one in shown},
     }

@@ -66,7 +66,9 @@ def test_it_shows_what_is_used_of_each_limit_and_by_whom(
     assert "Standard_D2_v2" in opened
     nodes_url = reverse("compute:quota_nodes", args=[workspace.name, cluster.name])
     assert f"{job.run_name} ben borrowed" in words(owner.get(nodes_url, headers=HTMX))
-    figures = owner.get(f"{url}?part=figures", headers=HTMX).content.decode()
+    shown = "all-Dedicated,standarddv2family-Dedicated"
+    figures = owner.get(f"{url}?part=figures&shown={shown}", headers=HTMX).content.decode()
+    assert figures.count("hx-swap-oob") == 4
     assert 'id="figures-workspace-standarddv2family-Dedicated" hx-swap-oob="true"' in figures
     for family, priority in (("no-such", "Dedicated"), ("all", "Never")):
         assert owner.get(reverse("compute:quota_uses", args=[workspace.name, family, priority])).status_code == 404

@@ -13,8 +13,10 @@ from pytest_django import DjangoAssertNumQueries
 from compute import sizes
 from compute.models import ComputeTarget
 from compute.quotas.bounds import rooms_of_families
+from compute.quotas.verdict_views import ask_for_run
+from compute.states import JobState
 from studio.people.models import User, Workspace
-from tests.compute.clusters import make_cluster
+from tests.compute.clusters import make_cluster, make_job
 from tests.compute.quotas.accounts import hold, limit
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +116,17 @@ def test_the_submit_form_says_it_of_the_chosen_target_and_number_of_nodes(
     assert "node_count=3" in answer.content.decode()
     page = as_user(ben).get(url, {"target": "local", "node_count": "1"}).content.decode()
     assert "cores" not in page
+
+
+def test_a_run_that_waits_for_quota_asks_for_more_of_what_its_owner_may_have(
+    ana: User, ben: User, workspace: Workspace, as_user: Callable[[User], Client]
+) -> None:
+    limit(2, workspace=workspace, person=ben)
+    cluster = make_cluster(workspace, vm_size="Standard_D1_v2")
+    job = make_job(cluster, JobState.WAITING, submitted_by=ben, node_count=3, wait={"kind": "quota"})
+    address = ask_for_run(job)
+    assert f"run={job.run_id}" in address
+    assert "2 of 2 cores of ben left; this needs 3." in words(as_user(ana).get(address))
+    job.wait = {"kind": "behind"}
+    assert ask_for_run(job) == ""
+    assert ask_for_run(None) == ""
