@@ -18,7 +18,7 @@ from studio.api.kit import Asked, Listed, Text
 from studio.errors import NotValid
 from studio.http import StudioRequest
 from studio.people.actions import team_of
-from studio.people.permissions import Right, may, require
+from studio.people.permissions import Right, require
 
 router = Router()
 
@@ -75,15 +75,9 @@ class VerdictSaid(Schema):
 
 @router.get("/limits", response=Listed[LimitFacts])
 def list_limits(request: StudioRequest) -> dict[str, Any]:
-    """The limits that apply here, in cores, and what is used of each.
-
-    Those of other people and of other teams are there for who may see everybody's usage.
-    """
-    wanted = Limit.objects.filter(Q(workspace=None) | Q(workspace=request.workspace))
-    if not may(request.user, Right.VIEW_USAGE, request.workspace):
-        team = team_of(request.workspace, request.user)
-        wanted = wanted.filter(Q(person=None) | Q(person=request.user), Q(team=None) | Q(team=team))
-    return {"items": [_row(bound) for bound in with_use(wanted)], "next": None}
+    """The limits that apply here, in cores, and what is used of each."""
+    found = with_use(Limit.objects.filter(Q(workspace=None) | Q(workspace=request.workspace)))
+    return {"items": [_row(bound) for bound in found], "next": None}
 
 
 def _row(bound: Bound) -> dict[str, Any]:
