@@ -18,7 +18,7 @@ def begin(request: StudioRequest) -> HttpResponse:
     try:
         said = json.loads(request.body)
         files, texts = (said.get("files"), said.get("texts") or {}) if isinstance(said, dict) else (None, {})
-    except ValueError:
+    except (ValueError, RecursionError):
         files, texts = None, {}
     try:
         upload = uploads.begin(request.workspace, request.user, files, texts)

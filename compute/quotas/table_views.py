@@ -68,7 +68,7 @@ def _moved(sent: str, now: dict[str, str]) -> set[int]:
     """Return the lines whose limits are no longer what was shown."""
     try:
         shown = json.loads(sent)
-    except ValueError:
+    except (ValueError, RecursionError):
         return set()
     if not isinstance(shown, dict):
         return set()

@@ -37,7 +37,7 @@ def ask(row: Provider, url: str, what: str, **options: Any) -> dict[str, Any]:
         with Session(inside=row.allows_inside) as session:
             response = session.request(options.pop("method", "GET"), url, **options)
             said = response.json() if response.status_code == 200 else None
-    except (requests.RequestException, ValueError) as exc:
+    except (requests.RequestException, ValueError, RecursionError) as exc:
         raise DiscoveryFailed(
             _("%(name)s does not answer as it should: %(what)s.") % {"name": row.name, "what": what},
             _("Try it again in a while. Whoever runs this studio can test it under Sign-in."),

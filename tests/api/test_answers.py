@@ -142,7 +142,8 @@ def test_whatever_is_wrong_is_a_problem_and_never_a_page(program, ana, workspace
     assert problem(answer, 405)["detail"] == "This address takes GET, POST."
     assert answer["Allow"] == "GET, POST"
     problem(ours.ask("TRACE", "runs"), 405)
-    problem(ours.post("runs", b"{no json"), 400)
+    for body in (b"{no json", b"[" * 100_000):
+        problem(ours.post("runs", body), 400)
     problem(ours.post("runs", b"x" * 11_000_000), 413)
     problem(ours.client.get("/api/v1/me", headers=ours.headers | {"Host": "evil.example"}), 400)
     assert ours.ask("HEAD", "runs").status_code == 200

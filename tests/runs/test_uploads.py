@@ -191,7 +191,9 @@ def test_what_could_not_be_a_snapshot_is_refused_before_a_byte_is_sent(
     answer = person.begin({"a.py": b"1"}, **changes) if "texts" in changes else person.begin({}, **changes)
     assert answer.status_code == 422, answer.content
     assert word in answer.json()["errors"]["files"][0]["message"]
-    assert person.client.post(reverse("runs:begin_upload", args=[person.workspace.name])).status_code == 422
+    url = reverse("runs:begin_upload", args=[person.workspace.name])
+    for body in (b"", b"[" * 100_000):
+        assert person.client.post(url, body, content_type="application/json").status_code == 422
 
 
 def test_the_ignore_file_and_git_are_read_before_anything_is_sent(person: Person) -> None:

@@ -194,6 +194,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a script for a page": ({"discovery": {"authorization_endpoint": "javascript:alert(1)"}}, "does not say where"),
     "no JSON": ({"answer": b"<html>"}, "does not answer as it should"),
     "without end": ({"answer": b"[" * 600_000}, "does not answer as it should"),
+    "lists in lists": ({"answer": b"[" * 100_000}, "does not answer as it should"),
     "a list": ({"answer": b"[1]"}, "where it should say"),
 }
 

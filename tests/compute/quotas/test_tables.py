@@ -93,7 +93,8 @@ def test_each_row_that_is_wrong_says_why(
     assert why in found[2][1]
     assert not found[3][0]
     assert "<script>," not in seen.content.decode()
-    owner.post(url, {"apply": "1", "text": seen.context["text"], "seen": "[no json"})
+    for nonsense in ("[" * 100_000, "[no json"):
+        owner.post(url, {"apply": "1", "text": seen.context["text"], "seen": nonsense})
     assert list(Limit.objects.values_list("family", "cores")) == [("standardncv3family", 6)]
 
 
