@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -26,6 +27,8 @@ from studio.people.models import User
 
 logger = logging.getLogger(__name__)
 Key = tuple[int | None, str, str]  # of an account: workspace, family, priority
+KEPT = timedelta(days=365)  # after the release: each node that ever was has one
+AT_ONCE = 1000
 NOBODY: dict[str, Any] = {"job": None, "person": None, "team": None, "borrowed": False}
 
 
@@ -66,6 +69,15 @@ def remove(nodes: QuerySet[Node]) -> int:
     _add(released)
     Node.objects.filter(pk__in=found).delete()
     return len(found)
+
+
+def forget() -> int:
+    """Let go of reservations that were released long ago; return how many. Totals and limits rest on none of them."""
+    old = Reservation.objects.filter(released_at__lt=timezone.now() - KEPT)
+    gone = 0
+    while ids := list(old.values_list("pk", flat=True)[:AT_ONCE]):
+        gone += Reservation.objects.filter(pk__in=ids).delete()[0]
+    return gone
 
 
 def assign(job: Job, nodes: Iterable[int], *, borrowed: bool = False) -> None:

@@ -165,7 +165,7 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
 
 
 class Reservation(models.Model):
-    """The cores of one node of a cluster, from its making to its end. Kept when released, for the history."""
+    """The cores of one node of a cluster, from its making to its end. Kept for a year when released."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="reservations")
     target = models.ForeignKey("compute.ComputeTarget", on_delete=models.CASCADE, related_name="reservations")

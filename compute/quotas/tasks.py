@@ -15,7 +15,8 @@ KEPT = "studio.ledger"  # {"at": ISO time, "wrong": how many}
 
 @shared_task(name="compute.quotas.tasks.check_ledger")
 def check_ledger() -> None:
-    """Look whether the ledger says what the nodes do."""
+    """Look whether the ledger says what the nodes do, and let go of what was released long ago."""
+    ledger.forget()
     found = ledger.check()
     cache.set(KEPT, {"at": timezone.now().isoformat(), "wrong": len(found)}, 24 * 3600)
     for drift in found[:50]:

@@ -1,12 +1,15 @@
 """Every node has its reservation, no limit is exceeded, and what is wrong is found and never hidden."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.db.models import RestrictedError
+from django.utils import timezone
 
 from compute.models import Node
-from compute.quotas import bounds, ledger
+from compute.quotas import bounds, ledger, tasks
 from compute.quotas.models import Account, Reservation
 from compute.states import Priority
 from studio.errors import QuotaExceeded
@@ -37,6 +40,17 @@ def test_a_node_is_held_from_its_making_to_its_end(workspace: Workspace) -> None
     assert gone.node is None
     assert gone.cores == 2
     assert ledger.check() == []
+
+
+def test_what_was_released_is_kept_for_a_year(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = hold(make_cluster(workspace), 5)
+    ledger.remove(Node.objects.filter(pk__in=[node.pk for node in nodes[:4]]))
+    old = Reservation.objects.filter(node_name__in=[node.node_id for node in nodes[:3]])
+    old.update(released_at=timezone.now() - timedelta(days=366))
+    monkeypatch.setattr(ledger, "AT_ONCE", 2)
+    tasks.check_ledger()
+    assert {one.node_name for one in Reservation.objects.all()} == {node.node_id for node in nodes[3:]}
+    assert (total(workspace, "*"), ledger.check()) == (2, [])
 
 
 def test_the_tightest_limit_decides_and_the_error_names_all_three(workspace: Workspace) -> None:
