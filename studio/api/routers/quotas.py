@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import gettext as _
 from ninja import Field, Query, Router, Schema
+from pydantic import StrictInt
 
 from compute.detail_views import target_of
 from compute.quotas.actions import Status as Said
@@ -36,8 +37,8 @@ class LimitFacts(Schema):
 class LimitWanted(Asked):
     family: Text = Field(ALL, max_length=60, description="“*”: all families together.")
     priority: Priority = Priority.DEDICATED
-    cores: int | None = Field(ge=0, le=MOST_CORES, description="null: no limit.")
-    version: int | None = Field(None, ge=0, description="The one you saw; another now refuses the change.")
+    cores: StrictInt | None = Field(ge=0, le=MOST_CORES, description="null: no limit.")
+    version: StrictInt | None = Field(None, ge=0, description="The one you saw; another now refuses the change.")
 
 
 class LimitsWanted(Asked):
