@@ -27,6 +27,7 @@ from studio.seal import CannotUnseal
 logger = logging.getLogger(__name__)
 CLAIMED_FOR = timedelta(seconds=90)  # longer than one message ever takes
 FIRST_WAIT, LONGEST_WAIT = 10.0, 4 * 3600.0  # seconds; each wait is three times the one before
+LONGEST_REST = timedelta(days=1)  # however long a receiver wishes
 A_TURN = 5.0  # seconds for one webhook, while others wait
 GONE = 410
 _slots = threading.BoundedSemaphore(2)  # of the process; the others of its threads have runs to look after
@@ -59,13 +60,19 @@ def wait_after(tries: int) -> float:
 # Webhooks
 
 
-def _free() -> Q:
+def _over(name: str, longest: timedelta) -> Q:
+    """Say of a moment in a column that it is over, also where the clock was set back: nothing waits that `longest`."""
     now = timezone.now()
-    return (Q(busy_until=None) | Q(busy_until__lte=now)) & (Q(resting_until=None) | Q(resting_until__lte=now))
+    return Q(**{f"{name}__lte": now}) | Q(**{f"{name}__gt": now + longest})
+
+
+def _free() -> Q:
+    is_not_busy = Q(busy_until=None) | _over("busy_until", CLAIMED_FOR)
+    return is_not_busy & (Q(resting_until=None) | _over("resting_until", LONGEST_REST))
 
 
 def _due() -> Q:
-    return Q(state=DeliveryState.WAITING, next_at__lte=timezone.now())
+    return Q(state=DeliveryState.WAITING) & _over("next_at", LONGEST_REST)
 
 
 def _claim_webhook(but: set[int]) -> Webhook | None:
@@ -141,7 +148,7 @@ def record(delivery: Delivery, webhook: Webhook, answer: Answer) -> bool:
         drop(webhook)
         return False
     tries = delivery.attempts if answer.is_about_message else max(delivery.attempts, webhook.failures + 1)
-    wait = timedelta(seconds=min(max(wait_after(tries), answer.retry_after or 0.0), 86400.0))
+    wait = timedelta(seconds=min(max(wait_after(tries), answer.retry_after or 0.0), LONGEST_REST.total_seconds()))
     next_at = timezone.now() + wait
     changes: dict[str, object] = {}
     if next_at > delivery.give_up_at:
@@ -209,7 +216,7 @@ def _claim_person() -> tuple[User | None, list[Delivery]]:
     for pk in Delivery.objects.filter(_due(), webhook=None).order_by("next_at").values_list("person_id", flat=True)[:1]:
         batch, now = uuid.uuid4(), timezone.now()
         theirs = Delivery.objects.filter(state=DeliveryState.WAITING, person_id=pk)
-        theirs.filter(Q(next_at__lte=now) | Q(attempts=0)).update(
+        theirs.filter(_due() | Q(attempts=0)).update(
             batch=batch, next_at=now + CLAIMED_FOR, attempts=F("attempts") + 1, last_at=now
         )
         found = Delivery.objects.filter(batch=batch).select_related("notice__workspace", "person__mail_choice")

@@ -98,7 +98,8 @@ def test_who_left_or_chose_otherwise_is_not_mailed(workspace, ana, ben, rita, ma
     assert {d.state for d in Delivery.objects.all()} == {DeliveryState.DROPPED}
 
 
-def test_a_mail_server_that_is_away_is_asked_again(workspace, ana, ben, mails, settings):
+@pytest.mark.parametrize("later", [1, -365 * 24], ids=["an hour later", "a clock that is set back"])
+def test_a_mail_server_that_is_away_is_asked_again(workspace, ana, ben, mails, settings, later):
     port, settings.EMAIL_PORT = settings.EMAIL_PORT, 1
     for person in (ana, ben):
         announce(workspace, Event.RUN_FAILED, about=about("train.py"), to=[person])
@@ -108,6 +109,6 @@ def test_a_mail_server_that_is_away_is_asked_again(workspace, ana, ben, mails, s
     assert (first.state, first.problem) == (DeliveryState.WAITING, "The mail server does not answer as it should.")
     assert not Delivery.objects.filter(outbox._due()).exists()
     settings.EMAIL_PORT = port
-    hours_later(1)
+    hours_later(later)
     drain()
     assert {mail["To"] for mail in mails} == {"ana@example.org", "ben@example.org"}

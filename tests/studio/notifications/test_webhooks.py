@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from studio.errors import NotAllowedNow
 from studio.notifications import actions, outbox, posting
@@ -126,6 +127,18 @@ def test_it_comes_again_as_late_as_it_was_asked(workspace, webhook, received):
     delivery.refresh_from_db()
     assert delivery.code == 503
     assert wait_of(delivery) < 60
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up(workspace, webhook, received):
+    webhook(received.url)
+    received.next = [answers(500)]
+    delivery = fail(workspace)
+    drain()
+    Webhook.objects.update(busy_until=F("resting_until"))  # a worker died, too
+    hours_later(-365 * 24)
+    drain()
+    delivery.refresh_from_db()
+    assert (delivery.state, len(received.posts)) == (DeliveryState.SENT, 2)
 
 
 def test_one_message_that_is_refused_holds_up_no_other(workspace, webhook, received):
