@@ -5,7 +5,7 @@ up what a crash left half done. Whoever submitted the job is told by name, never
 """
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import current_app
@@ -22,6 +22,7 @@ from compute.usage import record
 from studio.errors import StudioError
 
 logger = logging.getLogger(__name__)
+SUBMITTED_AT = "submitted_at"  # in the handle of a job that may wait at its service
 OVERDUE_AFTER = timedelta(seconds=30)  # beyond its maximum duration, which most who run it hold by themselves
 
 
@@ -87,6 +88,7 @@ def start(job: Job) -> None:
     with transaction.atomic():
         if isinstance(driver, Attaches) and driver.queues(job):
             waits = _("Waits for %(name)s to find a place for it.") % {"name": job.target.name}
+            handle = handle | {SUBMITTED_AT: timezone.now().isoformat()}
             won = job.move(JobState.QUEUED, handle=handle, wait_reason=waits)
         else:
             won = job.move(JobState.RUNNING, handle=handle, started_at=timezone.now())
@@ -140,7 +142,8 @@ def _take_in(job: Job, report: JobReport) -> None:
         elif report.phase == Phase.QUEUED and job.state == JobState.RUNNING:
             moved = job.move(JobState.QUEUED, wait_reason=report.waits[:500])
         elif report.phase == Phase.RUNNING and job.state == JobState.QUEUED:
-            moved = job.move(JobState.RUNNING, wait_reason="", started_at=job.started_at or timezone.now())
+            began = job.started_at or _began(job, report) or timezone.now()
+            moved = job.move(JobState.RUNNING, wait_reason="", started_at=began)
             if moved:
                 record.began(job)
         else:
@@ -148,6 +151,26 @@ def _take_in(job: Job, report: JobReport) -> None:
         if moved:
             tell(job)
     job.refresh_from_db(fields=["state", "wait_reason", "started_at", "end_reason"])
+
+
+def _began(job: Job, report: JobReport) -> datetime | None:
+    """Return when a job began that nobody saw run: as its service says, else when that got it; None: it never did.
+
+    No later than now and no earlier than that, whatever the service's clock says.
+    """
+    submitted_at = datetime.fromisoformat(job.handle.get(SUBMITTED_AT) or job.enqueued_at.isoformat())
+    if report.started_at:
+        return min(max(report.started_at, submitted_at), timezone.now())
+    has_run = report.exit_code is not None or report.reason == EndReason.DURATION
+    return submitted_at if report.phase == Phase.ENDED and has_run else None
+
+
+def _ended_at(began: datetime | None, report: JobReport) -> datetime:
+    """Return when a job ended: after as long as its service says that it ran, else now."""
+    now = timezone.now()
+    if began is None or report.started_at is None or report.ended_at is None:
+        return now
+    return min(now, began + max(timedelta(), report.ended_at - report.started_at))
 
 
 def _is_overdue(job: Job) -> bool:
@@ -197,12 +220,14 @@ def give_up(job: Job, detail: str) -> None:
 def _end(job: Job, report: JobReport) -> None:
     """Store how a job ended, give its nodes back, and tell whoever submitted it."""
     asked = job.end_reason if job.state == JobState.ENDING else ""
+    began = job.started_at or (_began(job, report) if job.handle else None)
     facts: dict[str, Any] = {
+        "started_at": began,
         "end_reason": asked or report.reason,
         "end_detail": (job.end_detail if asked else "") or report.detail[:2000],
         "exit_code": report.exit_code,
         "receipt": report.receipt,
-        "ended_at": timezone.now(),
+        "ended_at": _ended_at(began, report),
     }
     with transaction.atomic():
         if job.move(JobState.ENDED, **facts):

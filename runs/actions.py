@@ -173,6 +173,8 @@ def record(run: Run, job: Job) -> None:
     elif state in {JobState.RUNNING, JobState.ENDING} and job.started_at:
         _go(run, RunStatus.RUNNING, started_at=job.started_at)
     elif state == JobState.ENDED:
+        if job.started_at and run.state == RunStatus.QUEUED:  # it ended before anybody saw it run
+            _go(run, RunStatus.RUNNING, started_at=job.started_at, at=max(job.started_at, run.status_changed_at))
         _record_end(run, job)
 
 
@@ -180,7 +182,8 @@ def _record_end(run: Run, job: Job) -> None:
     """Move a run to its end, or to its next attempt when its node was taken or its machine restarted."""
     because = EndReason(job.end_reason)
     config = RunConfiguration.from_json(run.config)
-    facts: dict[str, Any] = {"exit_code": job.exit_code}
+    last = run.events.order_by("-at").values_list("at", flat=True).first()
+    facts: dict[str, Any] = {"exit_code": job.exit_code, "at": max(filter(None, (job.ended_at, last)), default=None)}
     if run.status == RunStatus.CANCEL_REQUESTED or because == EndReason.CANCELED:
         reason = job.end_detail or run.reason
         if because == EndReason.EXITED and job.exit_code == 0:

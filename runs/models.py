@@ -207,20 +207,22 @@ class Run(models.Model):
         return (self.ended_at or timezone.now()) - self.created_at
 
     @transaction.atomic
-    def move(self, to: RunStatus, *, reason: str = "", hint: str = "", **changes: Any) -> None:
-        """Go to `to`, store `changes` with it, note when and why, and nudge open pages.
+    def move(
+        self, to: RunStatus, *, reason: str = "", hint: str = "", at: datetime | None = None, **changes: Any
+    ) -> None:
+        """Go to `to`, store `changes` with it, note when (`at`; unsaid: now) and why, and nudge open pages.
 
         Raises NotAllowedNow when MOVES forbids it, or when another process moved the run first.
         """
         old, now = RunStatus(self.status), timezone.now()
         changes |= {"status": to, "status_changed_at": now, "reason": reason[:500], "hint": hint[:500]}
         if to in MOVES and not MOVES[to]:
-            changes.setdefault("ended_at", now)
+            changes.setdefault("ended_at", at or now)
         if to not in MOVES[old] or not Run.objects.filter(pk=self.pk, status=old).update(**changes):
             raise NotAllowedNow(f"Run {self.run_id} is {old.value} and cannot become {to.value}.")
         for name, value in changes.items():
             setattr(self, name, value)
-        self.events.create(old=old, new=to, reason=reason[:500], at=now)
+        self.events.create(old=old, new=to, reason=reason[:500], at=at or now)
         self.moved()
 
     def moved(self) -> None:

@@ -109,6 +109,7 @@ class Batch(Service):
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pools: dict[str, dict[str, Any]] = {"linux": pool("linux", 2)}
         self.made = DAY  # when each task was
+        self.times = [DAY, DAY]  # when each task began and ended
         self.env: dict[str, str] = {}  # of a node
         self.shared: Path | None = None  # what the tasks of a node share
         self.brings = True  # whether a node may bring outputs to storage
@@ -221,18 +222,24 @@ class Batch(Service):
         code = process.poll() if process else None
         if job.get("ended") and (process is None or code is not None):
             failure = {"category": "userError", "code": "TaskEnded", "message": "Task Was Ended by User Request"}
-            info = {"endTime": DAY, "failureInfo": failure, "result": "failure", "retryCount": 0, "requeueCount": 0}
+            info = {
+                "endTime": self.times[1],
+                "failureInfo": failure,
+                "result": "failure",
+                "retryCount": 0,
+                "requeueCount": 0,
+            }
             return facts | {"state": "completed", "executionInfo": info}
         if process is None:
             return facts
-        info = {"startTime": DAY, "retryCount": 0, "requeueCount": 0}
+        info = {"startTime": self.times[0], "retryCount": 0, "requeueCount": 0}
         if code is None:
             return facts | {"state": "running", "executionInfo": info}
         if not job.get("brought"):
             if self.brings:
                 self.bring(name, job)
             job["brought"] = True
-        info |= {"exitCode": code, "endTime": DAY, "result": "failure" if code else "success"}
+        info |= {"exitCode": code, "endTime": self.times[1], "result": "failure" if code else "success"}
         if code:
             failure = {"category": "userError", "code": "FailureExitCode", "message": "The task exited with a failure."}
             info["failureInfo"] = failure

@@ -27,6 +27,7 @@ class Workspace:
         self.more: list[dict[str, str]] = []  # that every folder is said to hold
         self.state = ""  # of every run, instead of what its process says
         self.elsewhere: tuple[int, str] | None = None  # a status and where it sends whoever asks
+        self.times: dict[str, int] = {}  # said of every task, in milliseconds
         self.also: dict[str, Any] = {}  # said of every run, over what its process says
         handler = type("Bound", (Handler,), {"workspace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -123,7 +124,7 @@ class Workspace:
             "run_id": number,
             "run_page_url": page,
             "state": state,
-            "tasks": [{"run_id": 1000 + number}],
+            "tasks": [{"run_id": 1000 + number} | self.times],
         } | self.also
 
     def output(self, number: int) -> dict[str, Any]:

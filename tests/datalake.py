@@ -3,8 +3,9 @@
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.azure import Reply, Service, refused, told
 
@@ -16,6 +17,7 @@ class Lake(Service):
     """Jobs by their ids; `go_on` takes each of them one state further."""
 
     STATES = ("New", "Compiling", "Queued", "Running", "Ended")
+    STAMPS: ClassVar = {"Running": "startTime", "Ended": "endTime"}
 
     def __init__(self, pem: Path) -> None:
         super().__init__(pem)
@@ -30,6 +32,8 @@ class Lake(Service):
         job["state"] = state
         stamp = MOMENT.format(len(job["stateAuditRecords"]))
         job["stateAuditRecords"].append({"newState": state, "timeStamp": stamp})
+        if state in self.STAMPS:
+            job[self.STAMPS[state]] = datetime.now(UTC).isoformat()
         if state != "Ended":
             return
         wrong = "ERROR" in job["properties"]["script"]

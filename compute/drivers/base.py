@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -51,6 +52,8 @@ class JobReport:
     waits: str = ""  # a sentence for people, while it is queued: what for
     ask_again_in: float = 5.0  # seconds, for a kind that can only be polled
     facts: dict[str, Any] = field(default_factory=dict)  # what a service says of it: {"page": URL, "application": id}
+    started_at: datetime | None = None  # on a service's clock, where it says so
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,11 +22,11 @@ from compute.drivers.base import Check, CheckState, Executes, Handle, JobReport,
 from compute.drivers.batch_form import MADE, BatchForm, BatchRunForm
 from compute.models import Job
 from compute.states import EndReason
-from studio.errors import NotAllowedNow
+from studio.errors import CannotEverRun, NotAllowedNow
 
 if TYPE_CHECKING:
     from azure.batch import BatchClient
-    from azure.batch.models import BatchTask
+    from azure.batch.models import BatchPool, BatchTask
     from azure.storage.blob import ContainerClient
 
 CONTAINER = "compute-studio"  # of the account's storage
@@ -82,8 +83,11 @@ class BatchDriver(AzureAccount, Executes):
     def _pools(self) -> Check:
         with self._service() as service:
             some = [pool for _n, pool in zip(range(20), service.list_pools(), strict=False)]
-        named = ", ".join(f"{pool.id} ({pool.vm_size}, {pool.current_dedicated_nodes or 0})" for pool in some[:8])
-        return self.found("pools", CheckState.OK, named[:500] or _("none; runs can make their own"))
+        named = ", ".join(_told(pool) for pool in some[:8])[:500]
+        if some and all(map(_has_windows, some)):
+            remedy = _("Runs need a pool of Linux nodes. They can make their own, or somebody makes one.")
+            return self.found("pools", CheckState.WARN, named, remedy)
+        return self.found("pools", CheckState.OK, named or _("none; runs can make their own"))
 
     def _storage(self) -> Check:
         with self._blobs() as blobs:
@@ -112,6 +116,12 @@ class BatchDriver(AzureAccount, Executes):
         asked, environment, name = job.spec["options"], job.spec["environment"], _name(job)
         requirements = environment["text"] if environment.get("kind") == "pip" else ""
         with self._blobs() as blobs, self._service() as service:
+            if asked["pool"] != MADE and _has_windows(service.get_pool(asked["pool_id"])):
+                raise CannotEverRun(
+                    _("Pool %(pool)s has Windows nodes, where runs of the studio cannot go.")
+                    % {"pool": asked["pool_id"]},
+                    _("Name a pool of Linux nodes with Python 3, or let the run make its own."),
+                )
             files = self._send(blobs, job)
             order = {
                 "files": files,
@@ -164,15 +174,17 @@ class BatchDriver(AzureAccount, Executes):
                 waits = self._waits(service, name)
                 yield JobReport(Phase.QUEUED, waits=waits, facts=facts, ask_again_in=ASK_AGAIN)
                 return
+            began = task.execution_info.start_time if task.execution_info else None
+            going = JobReport(Phase.RUNNING, facts=facts, ask_again_in=ASK_AGAIN, started_at=began)
             for piece in _log(service, name, at):
                 at += len(piece)
-                yield JobReport(Phase.RUNNING, output=piece, facts=facts, ask_again_in=ASK_AGAIN)
+                yield replace(going, output=piece)
             into = Path(settings.JOB_DIR) / handle["far"] / "rank-0"
             if _state(task) == "running":
                 if batch_outputs.is_late(task) and batch_outputs.is_due(into):
                     with self._swept():
                         batch_outputs.fetch(service, name, TASK, into)
-                yield JobReport(Phase.RUNNING, facts=facts, ask_again_in=ASK_AGAIN)
+                yield going
                 return
             with self._blobs() as blobs:
                 batch_outputs.bring_back(blobs, f"runs/{name}/back/", into)
@@ -185,7 +197,8 @@ class BatchDriver(AzureAccount, Executes):
             with self._swept():
                 if handle["deletes_job"]:
                     service.begin_delete_job(name)
-        yield _ended(task, handle, facts)
+        over = task.execution_info.end_time if task.execution_info else None
+        yield replace(_ended(task, handle, facts), started_at=began, ended_at=over)
 
     def queues(self, job: Job) -> bool:
         return True
@@ -319,6 +332,18 @@ def _name(job: Job) -> str:
     whole = f"{job.run_id}.{job.attempt}"
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in whole)[:46]
     return f"{plain}-{hashlib.sha256(f'{job.pk}.{whole}'.encode()).hexdigest()[:12]}"
+
+
+def _has_windows(pool: "BatchPool") -> bool:
+    """Say whether a pool's nodes run Windows. Source: Batch's node agents, "batch.node.windows amd64" and others."""
+    machine = pool.virtual_machine_configuration
+    return machine is not None and "windows" in (machine.node_agent_sku_id or "").lower()
+
+
+def _told(pool: "BatchPool") -> str:
+    """Return a pool in a few words."""
+    nodes = f"{pool.vm_size}, {pool.current_dedicated_nodes or 0}"
+    return f"{pool.id} ({nodes}, " + _("Windows: no runs") + ")" if _has_windows(pool) else f"{pool.id} ({nodes})"
 
 
 def _pool(asked: dict[str, Any], *, needs_venv: bool) -> Any:

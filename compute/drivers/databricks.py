@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,9 @@ class DatabricksDriver(Driver, Attaches, Executes):
             facts = {"page": run.run_page_url or "", "run": str(handle["run"]), "state": _state(run)}
             if _state(run) not in ENDED:
                 phase = Phase.RUNNING if _state(run) in STARTED else Phase.QUEUED
-                yield JobReport(phase, waits=_waits(run), facts=facts, ask_again_in=ASK_AGAIN)
+                began, _over = _times(run, has_begun=phase == Phase.RUNNING)
+                waits = _waits(run)
+                yield JobReport(phase, waits=waits, facts=facts, ask_again_in=ASK_AGAIN, started_at=began)
                 return
             output, trouble = self._output(service, run)
             with contextlib.suppress(StudioError), databricks_service.client_of(self.target) as again:
@@ -235,7 +238,9 @@ class DatabricksDriver(Driver, Attaches, Executes):
                 )
             with contextlib.suppress(StudioError), databricks_service.client_of(self.target) as again:
                 again.workspace.delete(handle["told"], recursive=True)  # with the variables
-        yield _ended(run, output[after:], trouble, facts)
+        report = _ended(run, output[after:], trouble, facts)
+        began, over = _times(run, has_begun=report.exit_code is not None)
+        yield replace(report, started_at=began, ended_at=over)
 
     def queues(self, job: Job) -> bool:
         return True
@@ -328,6 +333,25 @@ def _state(run: "Run") -> str:
     if state and state.value in STARTED and task and task.state and task.state.life_cycle_state:
         state = task.state.life_cycle_state if task.state.life_cycle_state.value not in ENDED else state
     return str(state.value if state else "PENDING")
+
+
+def _times(run: "Run", *, has_begun: bool) -> tuple[datetime | None, datetime | None]:
+    """Return when its task began, once its cluster was there, and when it ended; nothing of one that never ran.
+
+    Source: Jobs API 2.2, runs/get: milliseconds since 1970; the set-up comes before the execution.
+    """
+    task = next(iter(run.tasks or []), None)
+    if task is None or not task.start_time or not (has_begun or task.execution_duration):
+        return None, None
+    began = _moment(task.start_time + (task.setup_duration or 0))
+    return began, _moment(task.end_time) if task.end_time else None
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _waits(run: "Run") -> str:

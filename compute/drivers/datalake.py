@@ -5,6 +5,8 @@ Source of the protocol: the service's job interface, version 2016-11-01.
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
@@ -169,10 +171,12 @@ class DataLakeDriver(AzureAccount, Executes):
         added = handle.get("lines_before", 0)
         output = _log(told, added).encode(errors="replace")[after:]
         if state != "Ended":
-            phase = Phase.RUNNING if state in RUNNING else Phase.QUEUED
-            yield JobReport(phase, output, waits=WAITS.get(state, WAITS[""]), facts=facts, ask_again_in=ASK_AGAIN)
+            phase, waits = Phase.RUNNING if state in RUNNING else Phase.QUEUED, WAITS.get(state, WAITS[""])
+            began = _moment(told.get("startTime"))
+            yield JobReport(phase, output, waits=waits, facts=facts, ask_again_in=ASK_AGAIN, started_at=began)
             return
-        yield _ended(result, _errors(told, added), output, facts)
+        report = _ended(result, _errors(told, added), output, facts)
+        yield replace(report, started_at=_moment(told.get("startTime")), ended_at=_moment(told.get("endTime")))
 
     def queues(self, job: Job) -> bool:
         return True
@@ -222,6 +226,15 @@ def _list_of(told: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return a list of objects that the service tells; what is none is left out."""
     found = told.get(name)
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _moment(told: Any) -> datetime | None:
+    """Return a moment that the service tells; None for what is none. Source: JobInformation, startTime and endTime."""
+    try:
+        moment = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _log(told: dict[str, Any], added: int) -> str:

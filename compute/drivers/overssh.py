@@ -236,9 +236,9 @@ class OverSsh(Driver, Attaches, Executes, Streams):
             reason, detail = EndReason.MEMORY, f"the kernel ended it: {str(facts['killed'])[:300]}"
         elif told.exit_code == NO_ENVIRONMENT and reason == EndReason.EXITED:
             reason, detail = EndReason.ENVIRONMENT, gettext_noop("the last lines of its log say why")
-        return JobReport(
-            Phase.ENDED, exit_code=told.exit_code, reason=reason, detail=detail, receipt={"ranks": [told.receipt]}
-        )
+        receipt = {"ranks": [told.receipt]}
+        code, began = told.exit_code, told.started_at
+        return JobReport(Phase.ENDED, exit_code=code, reason=reason, detail=detail, receipt=receipt, started_at=began)
 
     def _problem(self, exc: OSError) -> StudioError:
         if exc.errno == FULL:

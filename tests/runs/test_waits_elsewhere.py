@@ -1,8 +1,8 @@
 """Runs that a service has taken and has no place for yet: they wait, and say for what."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from compute.drivers.base import JobReport, Phase
 from compute.drivers.datalake import DataLakeDriver
 from compute.models import ComputeTarget, Job
 from compute.states import FOLLOWED, JOB_MOVES, EndReason, JobState, ProvisioningState
+from compute.usage.models import JobUsage
 from runs import tasks as run_tasks
 from runs.actions import cancel_run
 from runs.models import Run
@@ -88,8 +89,65 @@ def test_it_is_queued_with_its_reason_until_its_process_runs(run: Run, service: 
     assert phases[-4:] == [RunStatus.QUEUED, RunStatus.RUNNING] * 2
 
 
-def test_one_that_ended_between_two_looks_has_ended(run: Run, service: Service) -> None:
-    assert hear(run, service, ENDED, exit_code=0).status == RunStatus.COMPLETED
+@pytest.fixture
+def time_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Set the studio's clock."""
+    return lambda moment: monkeypatch.setattr(timezone, "now", lambda: moment)
+
+
+def later(run: Run, seconds: float) -> Any:
+    """Return a moment as its service's clock shows it, so long after it got the job."""
+    return datetime.fromisoformat(job_of(run).handle["submitted_at"]) + timedelta(seconds=seconds)
+
+
+def test_one_that_ended_between_two_looks_ran_for_as_long_as_its_service_says(
+    run: Run, service: Service, time_is: Callable[[datetime], None]
+) -> None:
+    began, over = later(run, 10), later(run, 70)
+    time_is(later(run, 100))
+    run = hear(run, service, ENDED, exit_code=0, started_at=began, ended_at=over)
+    job = job_of(run)
+    assert (run.status, run.started_at) == (RunStatus.COMPLETED, began)
+    assert (job.started_at, job.ended_at) == (began, over)
+    phases = spans(run.events.all(), created_at=run.created_at, now=timezone.now())
+    assert [span.status for span in phases][-2:] == [RunStatus.QUEUED, RunStatus.RUNNING]
+    assert (round(phases[-2].seconds), round(phases[-1].seconds)) == (10, 60)
+    row = JobUsage.objects.get(job=job)
+    assert (row.started_at, row.ended_at, row.has_succeeded) == (began, over, True)
+
+
+@pytest.mark.parametrize(
+    ("report", "began"),
+    [
+        ({"exit_code": 1}, 0),  # it ran, and nobody knows when: since it was handed over
+        ({"reason": EndReason.DURATION}, 0),
+        ({"exit_code": 0, "started_at": -3600, "ended_at": -3000}, 0),  # a clock that is behind
+        ({"exit_code": 0, "started_at": 10**6, "ended_at": 10**7}, 100),  # and one that is ahead
+        ({"exit_code": 0, "started_at": 50, "ended_at": 10}, 50),
+        ({"reason": EndReason.NOT_STARTED}, None),
+        ({"reason": EndReason.CANCELED}, None),
+    ],
+)
+def test_the_times_of_one_that_nobody_saw_run_are_possible_ones(
+    run: Run, service: Service, time_is: Callable[[datetime], None], report: dict[str, Any], began: float | None
+) -> None:
+    told = {name: later(run, value) if name.endswith("_at") else value for name, value in report.items()}
+    end = later(run, 100)
+    expected = None if began is None else later(run, began)
+    time_is(end)
+    job = job_of(hear(run, service, ENDED, **told))
+    assert job.started_at == expected
+    assert job.ended_at is not None
+    assert (job.started_at or end) <= job.ended_at <= end
+    assert JobUsage.objects.filter(job=job).exists() == (began is not None)
+
+
+def test_one_that_is_seen_running_began_when_its_service_says(
+    run: Run, service: Service, time_is: Callable[[datetime], None]
+) -> None:
+    began = later(run, 3)
+    time_is(later(run, 8))
+    assert hear(run, service, RUNNING, started_at=began).started_at == began
 
 
 def test_it_is_canceled_while_it_waits(run: Run, service: Service, ana: User) -> None:
@@ -144,7 +202,7 @@ def test_one_that_was_canceled_while_it_was_handed_over_is_canceled_there(
     jobs.end(job_of(run), EndReason.CANCELED, "ana canceled it.")
     jobs.start(job)
     assert service.canceled == [EndReason.CANCELED]
-    assert job_of(run).handle == {"job": "1"}
+    assert job_of(run).handle["job"] == "1"
 
 
 def test_a_restored_studio_counts_it_as_lost(run: Run, service: Service) -> None:

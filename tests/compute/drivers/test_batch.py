@@ -118,6 +118,37 @@ def test_a_run_goes_there_and_its_outputs_come_back(submit: Submit, cloud: Cloud
     assert len(cloud.blobs.there) == 1  # the files, for the next run
 
 
+def test_a_run_that_ended_between_two_looks_has_the_services_own_times(submit: Submit, cloud: Cloud) -> None:
+    run = submit({"train.py": "print(1)\n"})
+    (there,) = cloud.batch.jobs.values()
+    there["process"].wait()
+    submitted_at = datetime.fromisoformat(job_of(run).handle["submitted_at"])
+    cloud.batch.times = [(submitted_at + timedelta(milliseconds=n)).isoformat() for n in (1, 3)]
+    job = job_of(ended(run))
+    assert job.started_at == submitted_at + timedelta(milliseconds=1)
+    assert job.ended_at == submitted_at + timedelta(milliseconds=3)
+
+
+def test_a_pool_of_windows_nodes_is_refused_before_anything_is_sent(
+    submit: Submit, target: ComputeTarget, cloud: Cloud
+) -> None:
+    agent = {"nodeAgentSKUId": "batch.node.windows amd64", "imageReference": {"publisher": "MicrosoftWindowsServer"}}
+    cloud.batch.pools["win"] = pool("win", 1) | {"virtualMachineConfiguration": agent}
+    check = found(target)["pools"]
+    assert (check.state, check.evidence) == (
+        CheckState.OK,
+        "linux (standard_d2s_v3, 2), win (standard_d2s_v3, 1, Windows: no runs)",
+    )
+    run = submit({"train.py": "print(1)\n"}, options=NAMED | {"pool_id": "win"})
+    assert run.status == RunStatus.FAILED
+    assert "Pool win has Windows nodes" in run.reason
+    assert (cloud.blobs.there, cloud.batch.jobs) == ({}, {})
+    del cloud.batch.pools["linux"]
+    check = found(target)["pools"]
+    assert check.state == CheckState.WARN
+    assert "Linux nodes" in check.remedy
+
+
 def test_the_same_files_are_sent_once_and_the_same_job_is_one_job(submit: Submit, cloud: Cloud) -> None:
     ended(submit({"train.py": "print(1)\n"}))
     before = cloud.blobs.asked.count(f"PUT /compute-studio/{next(iter(cloud.blobs.there)).partition('/')[2]}")

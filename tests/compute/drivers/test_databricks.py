@@ -126,6 +126,23 @@ def test_a_run_is_canceled_there(submit: Submit, ana: User) -> None:
     assert ended(run).status == RunStatus.CANCELED
 
 
+def test_a_run_began_once_its_cluster_was_there_and_one_without_a_cluster_never_did(
+    submit: Submit, service: Service
+) -> None:
+    run = submit({"train.py": "print(1)\n"})
+    at = int(datetime.fromisoformat(job_of(run).handle["submitted_at"]).timestamp() * 1000)
+    service.times = {"start_time": at, "setup_duration": 20, "execution_duration": 30, "end_time": at + 50}
+    job = job_of(ended(run))
+    assert job.started_at is not None
+    assert job.ended_at is not None
+    assert job.started_at.timestamp() * 1000 == pytest.approx(at + 20, abs=2)
+    assert job.ended_at - job.started_at == timedelta(milliseconds=30)
+    run = submit({"train.py": "print(2)\n"})
+    service.times = {"start_time": at, "setup_duration": 10**18, "end_time": at}
+    service.state = "INTERNAL_ERROR"
+    assert job_of(ended(run)).started_at is None
+
+
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
