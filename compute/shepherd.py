@@ -108,11 +108,15 @@ def write(path: str, data: bytes, *, lasting: bool = False, once: bool = False) 
     """Write bytes as `write_json` does."""
     scratch = f"{path}.{os.getpid()}.{time.monotonic_ns()}"
     fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        if lasting:
-            file.flush()
-            os.fsync(fd)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            if lasting:
+                file.flush()
+                os.fsync(fd)
+    except OSError:
+        os.unlink(scratch)  # noqa: PTH108 - on a full disk, one more would lie there every second
+        raise
     if not once:
         os.replace(scratch, path)  # noqa: PTH105 - pathlib would cost 5 ms of every start
         return True
@@ -123,6 +127,14 @@ def write(path: str, data: bytes, *, lasting: bool = False, once: bool = False) 
     finally:
         os.unlink(scratch)  # noqa: PTH108
     return True
+
+
+def complain(text: str) -> None:
+    """Say in shepherd.log what went wrong; on a full disk nowhere, for it is no reason to leave a program alone."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return
 
 
 def boot_id() -> str:
@@ -340,6 +352,7 @@ class Shepherd:
         self.disk_at, self.disk_took = 0.0, 0.0
         self.disk_look: Iterator[int] | None = None
         self.cut_until, self.cannot_cut = 0, False
+        self.is_told = False  # who the program is
 
     # Starting
 
@@ -347,7 +360,14 @@ class Shepherd:
         """Take the folder; False when another shepherd has it already: then the program is started."""
         # JSON by hand: numbers, and an id without anything to escape.
         me = ", ".join(f'"{name}": {value!r}' for name, value in self.me.items()).replace("'", '"')
-        return write("pid.json", f'{{{me}, "program": null, "started_at": null}}'.encode(), once=True)
+        word = f'{{{me}, "program": null, "started_at": null}}'.encode()
+        while os.path.exists("spec.json"):  # noqa: PTH110 - the folder was removed: nobody will ask
+            try:
+                return write("pid.json", word, once=True)
+            except OSError as exc:  # the disk is full: nothing starts before there is room
+                complain(f"pid.json: {exc}")
+                time.sleep(1)
+        return False
 
     def start(self) -> str | None:
         """Start the program; return what went wrong, or None."""
@@ -434,7 +454,7 @@ class Shepherd:
         """Write who the program is, and since when."""
         program = look_at(self.main)  # a zombie at the least: nobody buried it yet
         known = {"pid": self.main, "start_time": program.start_time if program else 0}
-        self._keep("pid.json", self.me | {"program": known, "started_at": at(self.started)})
+        self.is_told = self._keep("pid.json", self.me | {"program": known, "started_at": at(self.started)})
 
     # Watching
 
@@ -546,7 +566,7 @@ class Shepherd:
             self.cut_until = stop
         except OSError as exc:
             self.cannot_cut = True
-            print(f"the log cannot be kept short: {exc}", file=sys.stderr, flush=True)
+            complain(f"the log cannot be kept short: {exc}")
         finally:
             os.close(fd)
 
@@ -557,6 +577,8 @@ class Shepherd:
         since, before = self.used
         percent = max(0.0, (ticks - before) / TICKS / (now - since) * 100) if since else 0.0
         self.used = (now, ticks)
+        if not self.is_told:  # the disk was full
+            self.tell_of_the_program()
         self._keep("usage.json", {"cpu_percent": round(percent, 1), "memory_bytes": memory, "at": at(time.time())})
         self.mark()
 
@@ -574,7 +596,7 @@ class Shepherd:
                 os.close(fd)
                 self.marked = size
         except OSError as exc:
-            print(f"{self.spec['marks']}: {exc}", file=sys.stderr, flush=True)
+            complain(f"{self.spec['marks']}: {exc}")
 
     # Ending
 
@@ -686,7 +708,7 @@ class Shepherd:
         try:
             return write_json(path, value, lasting=lasting)
         except OSError as exc:
-            print(f"{path}: {exc}", file=sys.stderr, flush=True)
+            complain(f"{path}: {exc}")
             return False
 
     # The two things it does

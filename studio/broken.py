@@ -1,19 +1,23 @@
-"""What is answered when the studio itself breaks: where its database cannot be reached, why, and what to do."""
+"""What is answered when the studio itself breaks: where what it stands on is away, why, and what to do."""
 
+import errno
 import sys
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
+from redis import RedisError
 
 from studio.errors import StudioError
 from studio.problems import AGAIN_AFTER, is_for_programs
 from studio.problems import problem as problem_document
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
-class DatabaseAway(StudioError):
-    """The database does not answer, or takes nothing at the moment. What was sent with the request is not stored."""
+
+class Away(StudioError):
+    """Database, queue or disk do not answer, or take nothing at the moment. What was sent is not stored."""
 
     status = 503
 
@@ -21,7 +25,7 @@ class DatabaseAway(StudioError):
 def unexpected(request: HttpRequest) -> HttpResponse:
     """Answer for an exception that nobody translated; the page asks nothing of the database."""
     problem = sys.exc_info()[1]
-    error = why_away(problem) if isinstance(problem, OperationalError | InterfaceError) else None
+    error = away(problem)
     if is_for_programs(request.path):
         return problem_document(request, error or broken())
     htmx = getattr(request, "htmx", None)
@@ -42,26 +46,44 @@ def broken() -> StudioError:
     return error
 
 
-def why_away(problem: Exception) -> DatabaseAway:
+def away(problem: BaseException | None) -> Away | None:
+    """Say that something the studio stands on is away, if that is what `problem` tells."""
+    match problem:
+        case OperationalError() | InterfaceError():
+            return why_away(problem)
+        case RedisError():
+            return Away(
+                _("The studio’s queue does not answer."),
+                _("Nothing of what you sent was stored; runs go on. Try again in a moment: it reconnects by itself."),
+            )
+        case OSError() if problem.errno in FULL:
+            return Away(
+                _("The disk of the studio’s files takes nothing more."),
+                _("Nothing of what you sent was stored; runs go on. Make room: `manage.py doctor` says where."),
+            )
+    return None
+
+
+def why_away(problem: Exception) -> Away:
     """Put what a database said of itself into words, with what to do. Source: SQLite's result codes, "errors"."""
     said = str(problem).lower()
     if "locked" in said or "busy" in said:
-        return DatabaseAway(
+        return Away(
             _("The studio’s database is held by something else."),
             _("Nothing of what you sent was stored. Try again in a moment; if it stays so, look for a program that "
               "has the database open, such as a copy or an editor."),
         )  # fmt: skip
     if "disk is full" in said or "disk i/o" in said or "no space left" in said:
-        return DatabaseAway(
+        return Away(
             _("The disk of the studio’s database takes nothing more."),
             _("Nothing of what you sent was stored; runs go on. Make room: `manage.py doctor` says where."),
         )
     if "unable to open" in said or "readonly" in said:
-        return DatabaseAway(
+        return Away(
             _("The studio’s data directory cannot be reached."),
             _("Runs go on. Bring the directory back to its place and make it writable; the studio goes on by itself."),
         )
-    return DatabaseAway(
+    return Away(
         _("The studio cannot reach its database."),
         _("Nothing of what you sent was stored; runs go on. Try again in a moment: it reconnects by itself."),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core import signals
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, InterfaceError, OperationalError, transaction
+from django.db import DataError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, resolve
@@ -20,10 +20,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from ninja.errors import HttpError, ValidationError
 
-from studio.api.gate import SAFE, language_of, sign_in
+from studio.api.callers import SAFE, language_of, sign_in
 from studio.api.metrics import exposition
 from studio.api.urls import operations_at
-from studio.broken import broken, why_away
+from studio.broken import away, broken
 from studio.errors import ChangedMeanwhile, NotSignedIn, NotThere, NotValid, StudioError, WrongMethod
 from studio.people.models import Workspace
 from studio.people.permissions import Right, require
@@ -160,7 +160,7 @@ def _error_of(request: HttpRequest, exc: Exception) -> StudioError:
             return StudioError(_("A field holds a character that no text has."))
     signals.got_request_exception.send(sender=answer, request=request)
     logger.error("%s %s", request.method, request.path, exc_info=sys.exc_info())
-    return why_away(exc) if isinstance(exc, OperationalError | InterfaceError) else broken()
+    return away(exc) or broken()
 
 
 def _said(error: dict[str, Any]) -> tuple[str, str]:

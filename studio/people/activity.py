@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
+from redis import RedisError
 
 from studio import csvs
 from studio.http import id_in, words_in
@@ -227,11 +229,14 @@ def verdict_of(asked: ActivityFilter, workspace: Workspace) -> chain.Verdict:
     if end is None:
         return chain.Verdict(0, "")
     key = f"activity.{end.pk}.{end.length}.{end.last_hash[:16]}"
-    known: chain.Verdict | None = cache.get(key)
+    known: chain.Verdict | None = None
+    with suppress(RedisError):  # what is not kept is looked at anew
+        known = cache.get(key)
     if known is None:
         known = chain.verify(end, newest=LOOKED_AT)
         if not known.waiting:
-            cache.set(key, known, LOOKED_FOR)
+            with suppress(RedisError):
+                cache.set(key, known, LOOKED_FOR)
     return known
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -182,6 +183,26 @@ def test_an_exit_code_is_kept(make: Make) -> None:
     assert report.ended_at is not None
     assert datetime.now(UTC) - timedelta(seconds=5) < report.started_at <= report.ended_at <= datetime.now(UTC)
     until(lambda: processes.pidfd(handle) is None)
+
+
+def test_a_disk_that_takes_nothing_costs_no_exit_code(make: Make) -> None:
+    spec = make("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nraise SystemExit(41)")
+    handle = processes.start(spec)
+    running(handle)
+    usual = resource.prlimit(handle["pid"], resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    (Path(spec.cwd) / "go").touch()
+    program = shepherd.read_json(os.fspath(spec.folder / "pid.json"))["program"]["pid"]
+    until(lambda: not alive(program))
+    for _change in range(4):  # each try makes a file and takes it away: two changes at most
+        seen = spec.folder.stat().st_mtime_ns
+        until(lambda seen=seen: spec.folder.stat().st_mtime_ns != seen)  # type: ignore[misc]
+    assert processes.look(handle).phase == Phase.RUNNING  # its end cannot be written down yet, and is not forgotten
+    resource.prlimit(handle["pid"], resource.RLIMIT_FSIZE, usual)
+    assert (ended(handle).exit_code, ended(handle).reason) == (41, EndReason.EXITED)
+    until(lambda: processes.pidfd(handle) is None)
+    assert {file.name for file in spec.folder.iterdir()} <= {
+        "spec.json", "spec.marshal", "pid.json", "exit.json", "shepherd.log",
+    }  # fmt: skip
 
 
 def test_a_program_that_crashes_is_told_by_its_signal(make: Make) -> None:

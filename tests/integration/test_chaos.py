@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,3 +242,82 @@ def test_while_the_data_directory_is_away_the_studio_says_so_and_goes_on_when_it
     until(lambda: home.is_over(run))
     assert home.run(run)[:2] == ("Failed", 3)
     assert home.log(run) == lines(120)
+
+
+# ----- a full disk
+
+WAITING = """
+import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3))
+print("line 0", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """Give a studio whose data directory is on a disk of its own, of 50 MB."""
+    monkeypatch.setenv("STUDIO_DISK_FLOOR_BYTES", "1")
+    home = Home(tmp_path)
+    home.data.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m,mode=700", "none", home.data], check=True)
+    try:
+        home.start()
+        yield home
+        home.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", home.data], check=True)
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """Leave no byte free in here, and none that somebody gives back."""
+    enough = threading.Event()
+
+    def fill() -> None:
+        with (folder / "filler").open("wb", buffering=0) as filler:
+            while not enough.wait(0.01):
+                with suppress(OSError):
+                    while filler.write(b"x" * 4096):
+                        continue
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    try:
+        until(lambda: shutil.disk_usage(folder).free == 0)
+        yield
+    finally:
+        enough.set()
+        filling.join()
+        (folder / "filler").unlink()
+
+
+def submit_for_ever(home: Home, known: set[str]) -> None:
+    while True:
+        known.add(home.submit("local", "print('later')"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_is_said_and_costs_no_exit_code_and_nothing_that_was_acknowledged(small: Home):
+    run = small.submit("local", WAITING)
+    until_running(small, run)
+    known = {run}
+    shepherd, program = small.processes(run)
+    with filled(small.data):
+        with pytest.raises(HTTPError) as answer:
+            submit_for_ever(small, known)  # what is free in files that are there already takes a few
+        assert answer.value.code == 503
+        refused = answer.value.read().decode()
+        assert "takes nothing more" in refused
+        assert "Nothing of what you sent was stored" in refused
+        program.send_signal(signal.SIGUSR1)
+        until(lambda: not is_alive(program))
+        assert is_alive(shepherd)  # with the exit code, which it cannot write
+    until(lambda: all(map(small.is_over, known)))
+    assert small.run(run)[:2] == ("Failed", 3)
+    assert small.log(run) == "line 0\n"
+    assert {r for (r,) in small.rows("SELECT run_id FROM runs_run")} == known
+    assert {small.run(other)[:2] for other in known - {run}} <= {("Completed", 0)}
+    assert small.rows("PRAGMA integrity_check") == [("ok",)]
+    assert small.person.get("/w/default/runs/")

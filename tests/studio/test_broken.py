@@ -1,15 +1,20 @@
 """A database that is held, full or gone: said in words, without asking it, and nothing half stored."""
 
+import errno
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
+import redis
 from django.db import OperationalError, connection
 from django.test import Client
 
-from studio.broken import why_away
+from studio.broken import away, why_away
+from studio.people.chain import link_all
 from studio.people.models import User, Workspace
+from tests.pages import furnish, places
 
 SignIn = Callable[[User], Client]
 
@@ -68,6 +73,39 @@ def test_what_the_database_says_is_put_into_words(said: str, words: str):
     assert words in error.message
     assert said not in error.message + error.hint
     assert error.hint
+
+
+def test_a_full_disk_and_a_queue_that_is_away_are_said_too():
+    full = away(OSError(errno.ENOSPC, "No space left on device", "/secret/place"))
+    gone = away(redis.ConnectionError("Error 111 connecting to secret:6379."))
+    assert full is not None
+    assert gone is not None
+    assert full.status == gone.status == 503
+    assert "takes nothing more" in full.message
+    assert "queue does not answer" in gone.message
+    assert "secret" not in full.message + full.hint + gone.message + gone.hint
+    assert away(FileNotFoundError(errno.ENOENT, "gone")) is away(ValueError()) is None
+
+
+@pytest.mark.usefixtures("with_tiny")
+def test_every_page_is_served_while_the_queue_is_away_and_doors_that_count_tries_stay_shut(
+    ana: User, as_user: SignIn, settings: Any
+):
+    workspace = furnish(ana)
+    link_all()
+    clients = {user.username: as_user(user) for user in User.objects.all()} | {"": Client()}
+    shown = places(ana, workspace)
+    redis_cache = "django.core.cache.backends.redis.RedisCache"
+    settings.CACHES = {"default": {"BACKEND": redis_cache, "LOCATION": "redis://127.0.0.1:9"}}
+    codes = {}
+    for place in shown:
+        clients[place.who].raise_request_exception = False
+        codes[place.name] = clients[place.who].get(place.path, follow=True).status_code
+    assert {place.name for place in shown if place.who and codes[place.name] >= 500} == set()
+    assert set(codes.values()) <= {200, 403, 404, 503}
+    answer = clients[""].post("/accounts/login/", {"login": "ana", "password": "wrong"})
+    assert answer.status_code == 503
+    assert "queue does not answer" in answer.content.decode()
 
 
 def test_a_page_for_a_visitor_asks_the_database_nothing(
