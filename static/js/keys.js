@@ -1,4 +1,4 @@
-// Keys of every page: / search, g then h r e c a m to go, j k rows, Enter opens, x selects, ? lists them all.
+// Keys of every page: / search, g then a letter to go (data-go in templates/_nav.html), j k rows, Enter opens, x selects, ? lists them all.
 let going = 0; // when g was pressed
 
 const typing = (element) => element?.closest?.("input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]");

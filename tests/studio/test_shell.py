@@ -1,5 +1,6 @@
 """The frame, home, search, and errors as pages and as notices."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -264,6 +265,15 @@ def test_the_frame_counts_in_one_query(as_user, ana, workspace, make_run):
 
 def test_healthz_needs_no_sign_in(db):
     assert Client().get("/healthz").text == "ok\n"
+
+
+def test_every_page_of_the_navigation_has_its_key_in_the_list_of_keys(workspace, ana: User, as_user):
+    page = as_user(ana).get("/w/vision-team/").text
+    links = re.findall(r'<li><a href="([^"]+)"(?: data-go="(\w)")?', page)
+    keys = [key for _href, key in links]
+    assert all(keys), links
+    assert len(set(keys)) == len(keys) >= 12
+    assert set(re.findall(r"<kbd>g</kbd> <kbd>(\w)</kbd>", page)) == set(keys)
 
 
 def test_the_navigation_switches_between_ones_own_workspaces(as_user, ana, workspace, cleo):
