@@ -1,5 +1,6 @@
 """Requests for more: what was blocked, by which limit, who asks, and what is answered."""
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,9 +29,15 @@ from studio.people.models import User, Workspace
 from studio.people.permissions import Right, require
 
 LONGEST_BACK = 8000  # characters of a path
+NAME = re.compile(r"[\w.-]+", re.ASCII)
 ASKED = gettext_noop("%(who)s asks for %(asked)d %(cores)s; the limit is %(limit)d.")
 GRANTED = gettext_noop("%(who)s raised the limit of %(cores)s to %(granted)d.")
 REFUSED = gettext_noop("%(who)s declined the request for %(asked)d %(cores)s.")
+
+
+def _name(text: str, longest: int) -> str:
+    """Return a name that can stand in an address; empty for whatever is none."""
+    return text if len(text) <= longest and NAME.fullmatch(text) else ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,8 @@ class Blocked:
             size=size.name if size else "",
             family=size.family_key if size else family if family in sizes.families() or family == "*" else "*",
             priority=Priority.LOW_PRIORITY if low else Priority.DEDICATED,
-            target=query.get("target", "")[:24],
-            run=query.get("run", "")[:300],
+            target=_name(query.get("target", ""), 24),
+            run=_name(query.get("run", ""), 300),
             **numbers,
         )
 
@@ -94,7 +101,7 @@ def ask_url(workspace: Workspace, *, back: str = "", **blocked: Any) -> str:
 
 def safe_back(workspace: Workspace, path: str) -> str:
     """Return a path of a page of this workspace; empty for whatever is none."""
-    inside = path.startswith(f"/w/{workspace.name}/") and len(path) <= LONGEST_BACK
+    inside = path.startswith(f"/w/{workspace.name}/") and len(path) <= LONGEST_BACK and path.isprintable()
     return path if inside and url_has_allowed_host_and_scheme(path, None) else ""
 
 

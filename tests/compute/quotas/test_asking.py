@@ -159,8 +159,24 @@ def test_nothing_is_asked_for_where_nothing_is_limited(
     assert "No limit stands in the way of this." in as_user(ben).get(url).content.decode()
 
 
+def test_names_that_are_none_are_as_if_they_were_not_said(
+    ben: User, workspace: Workspace, limited: Limit, as_user: Callable[[User], Client]
+) -> None:
+    for name in ("a/b", "../..", "<script>", "\0", "ñ" * 30):
+        strange = {"size": "Standard_D2_v2", "max_nodes": "20", "target": name, "run": name}
+        url = f"{reverse('compute:ask_quota', args=[workspace.name])}?{urlencode(strange)}"
+        assert as_user(ben).get(url).status_code == 200, name
+
+
 def test_one_goes_back_to_a_page_of_the_workspace_and_nowhere_else(workspace: Workspace) -> None:
     good = f"/w/{workspace.name}/compute/create/?step=2"
     assert safe_back(workspace, good) == good
-    for bad in ("https://evil.example/", "//evil.example", "/w/other/", "javascript:alert(1)", "/w/vision-team"):
+    for bad in (
+        "https://evil.example/",
+        "//evil.example",
+        "/w/other/",
+        "javascript:alert(1)",
+        "/w/vision-team",
+        f"{good}\0",
+    ):
         assert safe_back(workspace, bad) == ""
