@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -18,6 +17,7 @@ from compute.states import EndReason, JobState, NodeState, Priority, Provisionin
 from studio.errors import NotAllowedNow, NotThere
 from studio.people.actions import note
 from studio.people.models import Team, User, Workspace
+from studio.work import queue
 
 CLUSTER, LOCAL = "AmlCompute", "local"
 
@@ -261,9 +261,9 @@ def _locked(target: ComputeTarget) -> ComputeTarget:
 
 
 def _end_later(job: Job, because: EndReason, detail: str) -> None:
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.end_job", [job.pk, because, detail]))
+    queue("compute.tasks.end_job", job.pk, because, detail)
 
 
 def _look_again() -> None:
     """Let the scheduler look once this is committed."""
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.schedule"))
+    queue("compute.tasks.schedule")

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -21,6 +20,7 @@ from studio.errors import NotAllowedNow, NotSupported
 from studio.people.actions import note
 from studio.people.models import User, Workspace
 from studio.seal import seal, unseal
+from studio.work import queue
 
 PASSES = {CheckState.OK.value, CheckState.WARN.value}
 FAREWELL = timedelta(minutes=5)  # for runs of a detached target to end; then they count as lost
@@ -94,8 +94,7 @@ def look(examination: Examination) -> None:
     now = {"round": examination.round + 1, "asked_at": timezone.now(), "started_at": None, "ended_at": None}
     Examination.objects.filter(pk=examination.pk).update(**now, checks=[])
     examination.refresh_from_db()
-    asked = [examination.pk, examination.round]
-    transaction.on_commit(lambda: current_app.send_task("compute.examining.examine", asked))
+    queue("compute.examining.examine", examination.pk, examination.round)
     examination.moved()
 
 
@@ -239,8 +238,7 @@ def detach(target: ComputeTarget, *, by: User) -> None:
         if job.state in {JobState.PREPARING, JobState.WAITING}:
             jobs.end_unstarted(job, EndReason.CANCELED, detail)
         else:
-            asked = [job.pk, EndReason.CANCELED, detail]
-            transaction.on_commit(lambda asked=asked: current_app.send_task("compute.tasks.end_job", asked))  # type: ignore[misc]
+            queue("compute.tasks.end_job", job.pk, EndReason.CANCELED, detail)
     target.moved()
     _forget_when_quiet(target)
 

@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-from celery import current_app
 from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -15,6 +14,7 @@ from studio.notifications.events import About, Event
 from studio.people.actions import note
 from studio.people.models import User
 from studio.people.permissions import Right
+from studio.work import queue
 
 logger = logging.getLogger(__name__)
 PINNED, CHANGED = "host_key", "changed_host_key"  # of `ComputeTarget.config`
@@ -50,7 +50,7 @@ def accept(target: ComputeTarget, sha256: str, *, by: User) -> None:
 
 def let_go_on() -> None:
     """Have the runs that were held looked at, once this is committed."""
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.reconcile"))
+    queue("compute.tasks.reconcile")
 
 
 def another_than_shown() -> NotAllowedNow:

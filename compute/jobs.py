@@ -8,7 +8,6 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -20,6 +19,7 @@ from compute.quotas import budgets, ledger
 from compute.states import FOLLOWED, EndReason, JobState, NodeState
 from compute.usage import record
 from studio.errors import StudioError
+from studio.work import queue
 
 logger = logging.getLogger(__name__)
 SUBMITTED_AT = "submitted_at"  # in the handle of a job that may wait at its service
@@ -244,9 +244,9 @@ def _free_nodes(job: Job) -> None:
     job.nodes.update(job=None)
     ledger.unassign(job=job)
     job.target.moved()
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.schedule"))
+    queue("compute.tasks.schedule")
 
 
 def tell(job: Job) -> None:
     """Let whoever submitted the job know that it moved, once that is committed."""
-    transaction.on_commit(lambda: current_app.send_task("runs.tasks.record_job", [job.pk]))
+    queue("runs.tasks.record_job", job.pk)

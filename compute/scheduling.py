@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from celery import current_app
 from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
@@ -25,6 +24,7 @@ from compute.models import ComputeTarget, Host, Job, Node, ScalingEvent
 from compute.quotas import bounds, budgets, guarantees, ledger
 from compute.states import AllocationState, EndReason, JobState, NodeState, ProvisioningState
 from studio.errors import QuotaExceeded
+from studio.work import queue
 
 logger = logging.getLogger(__name__)
 MOST_ROUNDS = 20  # each round is a plan carried out; a settled world needs one
@@ -93,10 +93,7 @@ def preempt(node: Node, reason: str) -> None:
     node.target.moved()
     if node.job:
         launch.say(node.job, f"Node {node.node_id} was preempted: {reason}")
-        job_id = node.job.pk
-        transaction.on_commit(
-            lambda: current_app.send_task("compute.tasks.end_job", [job_id, EndReason.PREEMPTED, reason])
-        )
+        queue("compute.tasks.end_job", node.job.pk, EndReason.PREEMPTED, reason)
 
 
 def settle() -> None:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -28,6 +27,7 @@ from runs.states import ACTIVE, MOVES, RunStatus
 from studio.errors import CannotEverRun, NotAllowedNow
 from studio.people.actions import note, team_of
 from studio.people.models import User, Workspace
+from studio.work import queue
 
 logger = logging.getLogger(__name__)
 MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 100, 1000  # Source: LIM20, runs
@@ -133,10 +133,7 @@ def cancel_run(run: Run, *, by: User) -> None:
         elif last.job.state in {JobState.PREPARING, JobState.WAITING}:
             jobs.end_unstarted(last.job, EndReason.CANCELED, reason)
         else:
-            job_id = last.job_id
-            transaction.on_commit(
-                lambda: current_app.send_task("compute.tasks.end_job", [job_id, EndReason.CANCELED, reason])
-            )
+            queue("compute.tasks.end_job", last.job_id, EndReason.CANCELED, reason)
     for child in run.children.filter(status__in=ACTIVE - {RunStatus.CANCEL_REQUESTED}):
         cancel_run(child, by=by)
 
@@ -253,7 +250,7 @@ def _attempt(
         },
     )
     Attempt.objects.create(run=run, number=number, job=job)
-    transaction.on_commit(lambda: current_app.send_task("runs.tasks.advance_run", [run.pk]))
+    queue("runs.tasks.advance_run", run.pk)
 
 
 def _why_failed(job: Job, config: RunConfiguration) -> tuple[str, str]:

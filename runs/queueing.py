@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from celery import current_app
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -15,6 +14,7 @@ from studio.live import nudge
 from studio.people.actions import note
 from studio.people.models import User, Workspace
 from studio.people.permissions import Right, require
+from studio.work import queue
 
 Place = tuple[datetime, int]
 WAITS = (JobState.PREPARING, JobState.WAITING)
@@ -111,4 +111,4 @@ def set_priority(workspace: Workspace, run_ids: Iterable[str], priority: int, *,
 def _moved(workspace: Workspace) -> None:
     """Nudge the pages that show the queue, and let the scheduler look."""
     nudge(workspace.group, "queue:moved")
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.schedule"))
+    queue("compute.tasks.schedule")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from celery import current_app
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -27,6 +26,7 @@ from studio.notifications.events import About, Event
 from studio.people.actions import note
 from studio.people.models import Team, User, Workspace
 from studio.people.permissions import Right, require
+from studio.work import queue
 
 WARNED_AT = Decimal("0.8")  # of the budget
 USED_UP = gettext_noop("The budget of %(who)s for %(month)s is used up: %(spent)s of %(budget)s USD.")
@@ -150,7 +150,7 @@ def override(budget: Budget, *, by: User, on: bool = True) -> None:
     budget.overridden_for = after
     facts = {"before": before.isoformat() if before else None, "after": after.isoformat() if after else None}
     note(budget.workspace, by, "budget.override", budget, kind="budget", name=budget.whose, detail=facts)
-    transaction.on_commit(lambda: current_app.send_task("compute.tasks.schedule"))
+    queue("compute.tasks.schedule")
 
 
 def watch() -> None:

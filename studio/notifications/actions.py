@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -19,6 +18,7 @@ from studio.notifications.models import GIVEN_UP_AFTER, Delivery, DeliveryState,
 from studio.people.actions import note
 from studio.people.models import User, Workspace
 from studio.people.permissions import Right, roles_with
+from studio.work import queue
 
 DELIVER = "studio.notifications.tasks.deliver"
 MOST_WEBHOOKS = 20  # of a workspace
@@ -59,7 +59,7 @@ def announce(workspace: Workspace, event: Event, *, about: About, to: Iterable[U
         webhook.workspace = workspace
         webhook.moved()
     if webhooks:
-        transaction.on_commit(lambda: current_app.send_task(DELIVER))
+        queue(DELIVER)
 
 
 def who_want(workspace: Workspace, event: Event, about: About, to: Iterable[User]) -> list[User]:
@@ -182,7 +182,7 @@ def deliver_again(delivery: Delivery, *, by: User) -> None:
     Webhook.objects.filter(pk=webhook.pk).update(resting_until=None)
     note(webhook.workspace, by, "webhook.again", webhook, **_named(webhook), detail={"message": delivery.message_id})
     webhook.moved()
-    transaction.on_commit(lambda: current_app.send_task(DELIVER))
+    queue(DELIVER)
 
 
 def _lock_name(webhook: Webhook) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
+from studio.paths import CHECKOUT
 from tests.integration.team import Person
-from tests.integration.test_up import NAMES, Studio, start, until
+from tests.integration.test_up import NAMES, Studio, environ, start, until
 
 SCRIPT = """
 import sys, time
@@ -242,6 +244,32 @@ def test_while_the_data_directory_is_away_the_studio_says_so_and_goes_on_when_it
     until(lambda: home.is_over(run))
     assert home.run(run)[:2] == ("Failed", 3)
     assert home.log(run) == lines(120)
+
+
+def test_a_studio_is_brought_up_to_date_while_its_runs_go_on(home: Home):
+    ends_badly, goes_on = (home.submit("chaos", SCRIPT.format(lines=n, code=3)) for n in (40, 600))
+    waits = [home.submit("chaos", SCRIPT.format(lines=2, code=0)) for _ in range(4)]
+    until_running(home, ends_badly, goes_on)
+    home.stop()
+    manage(home, "migrate", "compute", "0008", "--verbosity=0")  # as one left it that knew no ledger yet
+    assert home.rows("SELECT name FROM sqlite_master WHERE name LIKE 'quotas%' OR name LIKE 'usage%'") == []
+    home.start()
+    until(lambda: all(map(home.is_over, [ends_badly, *waits])))
+    assert home.run(ends_badly)[:2] == ("Failed", 3)
+    assert home.log(ends_badly) == lines(40)
+    assert [home.run(run)[:2] for run in waits] == [("Completed", 0)] * 4
+    assert home.run(goes_on)[0] == "Running"
+    home.person.get("/w/default/runs/")
+    home.person.post(f"/w/default/runs/{goes_on}/cancel/")
+    until(lambda: home.is_over(goes_on))
+    assert home.run(goes_on)[0] == "Canceled"
+    for command in ("ledger", "usage"):
+        manage(home, command)  # ends with 1 where something is wrong
+
+
+def manage(home: Home, *arguments: str) -> None:
+    command = [sys.executable, "manage.py", *arguments]
+    subprocess.run(command, cwd=CHECKOUT, env=environ(STUDIO_DATA=str(home.data)), capture_output=True, check=True)
 
 
 # ----- a full disk

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -130,15 +131,22 @@ def test_a_run_lives_through_the_end_of_database_broker_and_workers(team: Team, 
     a, b = people
     run = a.submit("team-cluster", LINES.format(n=40, pause=0.1))
     until(lambda: "line 0" in log_of(b, run))
-    for name in ("worker-1", "worker-2", "redis", "postgresql"):
+    for name in ("worker-1", "worker-2", "redis"):
         team.kill(name)
-    time.sleep(1)
+    meanwhile = b.submit("local", "print('meanwhile')")  # the queue is away, and the row is the truth
+    assert "Running" in a.get(f"{run}header/")
+    team.kill("postgresql")
+    with pytest.raises(HTTPError) as answer:
+        a.get(run)
+    assert answer.value.code == 503
+    assert "cannot reach its database" in answer.value.read().decode()
     team.start_postgresql()
     team.start_redis()
     team.start_worker("worker-1")
     team.start_worker("worker-2")
     assert until_final(b, run) == "Completed"
     assert log_of(a, run) == "".join(f"line {n}\n" for n in range(40)) + "done\n"
+    assert until_final(a, meanwhile) == "Completed"
     again = b.submit("local", "print('on')")
     assert until_final(a, again) == "Completed"
 
