@@ -277,7 +277,12 @@ def end(folder: str, handle: dict[str, Any], reason: str) -> None:
         return
     order = os.path.join(control, "end.json")
     if not os.path.exists(order):
-        write_whole(order, json.dumps({"reason": reason}).encode())
+        try:
+            write_whole(order, json.dumps({"reason": reason}).encode())
+        except OSError:
+            if reason != "canceled":
+                raise
+            open(order, "wb").close()  # on a full disk an empty file has room, and is an order to cancel
     for identity in (read_json(os.path.join(control, "pid.json")), handle):
         if is_alive(identity):
             os.kill(identity["pid"], signal.SIGTERM)

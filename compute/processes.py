@@ -146,8 +146,14 @@ def end(handle: Handle, because: EndReason) -> None:
     """
     if _read(handle, "exit.json"):
         return
-    with contextlib.suppress(FileNotFoundError):  # the folder is gone: its shepherd heeds TERM without a reason, too
+    try:
         shepherd.write_json(_path(handle, "end.json"), {"reason": because.value}, once=True)
+    except FileNotFoundError:
+        pass  # the folder is gone: its shepherd heeds TERM without a reason, too
+    except OSError:
+        if because != EndReason.CANCELED:
+            raise
+        Path(_path(handle, "end.json")).touch()  # on a full disk an empty file has room, and is an order to cancel
     claim = _read(handle, "pid.json")
     for identity in (_identity(claim), _identity(handle)):
         if identity and _signal(identity, signal.SIGTERM):

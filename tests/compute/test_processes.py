@@ -205,6 +205,20 @@ def test_a_disk_that_takes_nothing_costs_no_exit_code(make: Make) -> None:
     }  # fmt: skip
 
 
+def test_what_fills_the_disk_can_be_canceled(make: Make) -> None:
+    handle = processes.start(make("import time; time.sleep(60)"))
+    running(handle)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, usual[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            processes.end(handle, EndReason.PREEMPTED)  # comes again: its reason has to be told
+        processes.end(handle, EndReason.CANCELED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert ended(handle).reason == EndReason.CANCELED
+
+
 def test_a_program_that_crashes_is_told_by_its_signal(make: Make) -> None:
     report = ended(processes.start(make("import os; os.kill(os.getpid(), 11)")))
     assert (report.exit_code, report.reason, report.detail) == (-11, EndReason.EXITED, "ended by SIGSEGV")
