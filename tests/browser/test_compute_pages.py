@@ -135,7 +135,7 @@ def test_a_cluster_is_created_by_keyboard_alone(browsing: Page, workspace: Works
     browsing.keyboard.press("Enter")
     expect(broken).to_have_count(0)
     proposed = browsing.get_by_label("Compute name").input_value()
-    browsing.get_by_label("Maximum number of nodes").fill("6")
+    browsing.get_by_role("spinbutton", name="Maximum number of nodes").fill("6")
     expect(browsing.locator("#wizard-side")).to_contain_text("0 – 6")
     expect(browsing.locator("#side-code")).to_contain_text("--max-instances 6")
     browsing.keyboard.press("Enter")  # in a field: on to the next step
@@ -198,16 +198,16 @@ def test_scale_settings_are_edited_in_place_and_the_page_follows(browsing: Page,
     browsing.goto(f"{LIST}targets/alpha/")
     live(browsing)
     browsing.get_by_role("button", name="Edit scale settings").click()
-    browsing.get_by_label("Maximum number of nodes").fill("0")
+    browsing.get_by_role("spinbutton", name="Maximum number of nodes").fill("0")
     browsing.get_by_role("button", name="Save").click()
     expect(browsing.locator("#target-scale .errors")).to_be_visible()
-    browsing.get_by_label("Maximum number of nodes").fill("9")
+    browsing.get_by_role("spinbutton", name="Maximum number of nodes").fill("9")
     browsing.get_by_role("button", name="Save").click()
     expect(browsing.locator("#target-scale")).to_contain_text("9")
     make_node(cluster, NodeState.IDLE)
     cluster.moved()
     expect(browsing.locator("#target-header")).to_contain_text("1 / 9")
-    browsing.get_by_role("link", name="Activity").click()
+    browsing.get_by_label("Parts of alpha").get_by_role("link", name="Activity").click()
     expect(browsing.get_by_text("changed maximum nodes 4 → 9")).to_be_visible()
 
 
