@@ -103,7 +103,7 @@ def furnish(ana: User) -> Workspace:
     look(draft)
     looked_at(draft)
     cluster.scaling.create(before=0, after=2, cause="for run brave_lemur", took=timedelta(seconds=0.4))
-    changes = {"before": {"max_nodes": 4}, "after": {"max_nodes": 8}}
+    changes = {"before": {"nodes": [0, 4]}, "after": {"nodes": [1, 8]}}
     note(workspace, ana, "target.resize", cluster, kind="target", name=cluster.name, detail=changes)
 
     snapshot, _facts = snapshots.from_text(workspace, "train.py", "import sys\n\nprint('hello', sys.argv)\n")

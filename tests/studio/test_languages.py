@@ -1,6 +1,7 @@
 """The studio speaks the reader's language, and all of it."""
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,6 +14,7 @@ from django.utils.translation import trans_real
 
 from compute.states import NodeState
 from studio import said
+from studio.api import urls as api
 from studio.management.commands import translate
 from studio.people.models import User
 from studio.templatetags import studio as tags
@@ -124,7 +126,8 @@ def outside(page: str) -> set[str]:
 
 FACTS = re.compile(
     "Compute Studio|Microsoft Teams|Ben Ortiz|second fold|Kernels compared|nightly sweeps|python train|kernel rbf|"
-    "import sys"
+    "import sys|All folds|ML people|Nothing on it|Use low priority|an old one|nightly sweep|screen in the lab|"
+    "team Dv|team NC"
 )
 
 
@@ -133,10 +136,13 @@ def test_every_page_speaks_spanish_alone(marked, ana: User, as_user, settings):
     workspace = furnish(ana)
     User.objects.update(language="es")
     clients = {user.username: as_user(user) for user in User.objects.all()} | {"": Client()}
-    found = {}
+    found, document = {}, json.dumps(api.document())
     for place in places(ana, workspace):
         answer = clients[place.who].get(place.path, headers={"accept-language": "es"}, follow=True)
         assert answer.status_code in (200, 403, 404, 410), place
-        if rest := {words for words in outside(answer.text) if not FACTS.search(words) and words not in TINY}:
+        rest = {words for words in outside(answer.text) if not FACTS.search(words) and words not in TINY}
+        if place.name == "api":  # the API's document is English, whoever reads it
+            rest = {words for words in rest if words not in document}
+        if rest:
             found[place.name] = rest
     assert not found, "\n".join(f"{name}: {sorted(words)}" for name, words in found.items())
