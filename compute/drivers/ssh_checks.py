@@ -1,6 +1,7 @@
 """The connection doctor for machines that are reached over SSH: one question after another, each with its evidence."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LEAST_FREE = 1_000_000_000  # bytes
 MOST_SKEW = 30  # seconds
+GPU_FACTS = "name,driver_version,memory.total"
 REACHES_PYPI = "import urllib.request; print(urllib.request.urlopen('https://pypi.org/simple/pip/', timeout=4).status)"
 TITLES = {
     "name": gettext_lazy("The name resolves"),
@@ -219,8 +221,21 @@ def docker(driver: "OverSsh", link: remote.Link) -> Check:
 
 
 def gpu(driver: "OverSsh", link: remote.Link) -> Check:
-    code, said = link.ask("run", argv=["nvidia-smi", "-L"], seconds=5)
-    return found("gpu", OK, said.strip()[:300] if code == 0 else _("none; runs use its CPUs"))
+    """Name the GPUs, their driver and memory; what is there and has no working driver is told apart from none."""
+    code, said = link.ask("run", argv=["nvidia-smi", f"--query-gpu={GPU_FACTS}", "--format=csv,noheader"], seconds=5)
+    if code == 127:
+        return found("gpu", OK, _("none; runs use its CPUs"))
+    if code:
+        words = " ".join(said.split())[:300] or _("nvidia-smi does not answer")
+        return found("gpu", WARN, words, _("Install or restart the driver: runs see no GPU as it is."))
+    named = []
+    for line, n in Counter(said.splitlines()[:64]).items():
+        name, version, memory = ([part.strip() for part in line.split(",")] + ["?", "?"])[:3]
+        named.append(
+            (f"{n} × " if n > 1 else "")
+            + _("%(name)s, driver %(version)s, %(memory)s") % {"name": name, "version": version, "memory": memory}
+        )
+    return found("gpu", OK, "; ".join(named)[:300])
 
 
 def _lacks(key: str, *, needed: bool, remedy: str) -> Check:

@@ -22,7 +22,7 @@ from compute.models import ComputeTarget, Examination
 from compute.states import JobState, ProvisioningState
 from runs.models import Run
 from runs.states import RunStatus
-from studio.errors import CredentialsRejected, HostKeyChanged, StudioError, TargetUnreachable
+from studio.errors import CredentialsRejected, HostKeyChanged, NotAllowedNow, StudioError, TargetUnreachable
 from studio.people.models import User, Workspace
 from studio.seal import seal
 from tests.elsewhere import again, ended, job_of, log_of, submitted, until
@@ -494,6 +494,23 @@ def test_a_host_that_means_no_good_is_left_in_bounded_time(
         assert time.monotonic() - before < 8
         assert caught.value.hint
         until(lambda: threading.active_count() <= threads + 2, 10)  # nothing goes on listening to it
+
+
+@pytest.mark.parametrize("answer", ["127.0.0.1", "169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"])
+def test_a_name_that_leads_inside_later_is_refused_at_the_next_connection(
+    server: Sshd, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    target = attached(workspace, server, address="gpu.example.org")
+    workspace.allowances = ["other-linux"]
+    workspace.save()
+    family = socket.AF_INET6 if ":" in answer else socket.AF_INET
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: [(family, 1, 6, "", (answer, 22))])
+    connected: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _wire, where: connected.append(where))
+    with pytest.raises(NotAllowedNow, match="own machine, or a link-local"):
+        ComputeTarget.objects.get(pk=target.pk).driver.link()  # type: ignore[attr-defined]
+    assert "own machine" in ComputeTarget.objects.get(pk=target.pk).driver.refresh().reason
+    assert connected == []
 
 
 # ----- a full disk
