@@ -48,6 +48,10 @@ def change_dashboard(dashboard: Dashboard, *, name: str, roles: list[Role], by: 
     require(by, Right.EDIT_DASHBOARDS, dashboard.workspace)
     dashboard = _locked(dashboard)
     before = {"name": dashboard.name, "roles": dashboard.roles}
+    if set(roles) != set(dashboard.audience):  # who puts such a tile there says to whom it is shown
+        for kind in set(dashboard.tiles.filter(kind__in=TILES).values_list("kind", flat=True)):
+            if (needed := TILES[kind].right) is not None:
+                require(by, needed, dashboard.workspace)
     dashboard.name, dashboard.roles = name, ",".join(role.value for role in Role if role in roles)
     dashboard.save(update_fields=["name", "roles"])
     after = {"name": dashboard.name, "roles": dashboard.roles}

@@ -162,6 +162,12 @@ def test_quota_and_spend_say_what_is_left_and_only_who_sees_usage_adds_spend(wor
     assert "No budget is set" in as_json(spend, Seen())["said"]
     with pytest.raises(NeedsRight):
         add_tile(board, "spend", options={}, by=ben)
+    with pytest.raises(NeedsRight):  # nor does he show it to others
+        change_dashboard(board, name="Mine", roles=[Role.READER], by=ben)
+    change_dashboard(board, name="Spent", roles=board.audience, by=ben)
+    change_dashboard(board, name="Spent", roles=[Role.READER], by=ana)
+    board.refresh_from_db()
+    assert (board.name, board.audience) == ("Spent", [Role.READER])
 
 
 def test_samples_are_taken_once_a_minute_with_one_question_and_thinned(workspace, django_assert_num_queries):
