@@ -184,6 +184,7 @@ CELERY = {
         "samples": {"task": "studio.dashboards.tasks.take_samples", "schedule": 60.0, "options": {"expires": 60}},
         "thin-samples": {"task": "studio.dashboards.tasks.thin_samples", "schedule": 3600.0},
     },
+    "beat_scheduler": "studio.clock:Clock",
     "beat_schedule_filename": str(DATA_DIR / "beat"),
     "timezone": "UTC",
 }
