@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from websockets.sync.client import connect
 
 from studio.checks import find_postgresql
@@ -24,7 +26,7 @@ ATTACH = "/w/default/compute/attach/"
 ALLOW = "Workspace.objects.update(allowances=['other-linux', 'this-machine', 'internal-webhooks'])"
 LINK = re.compile(r'(?:href|hx-get|action)="(/w/default/[^"#]*)')
 MOST_PAGES, MOST_WAYS = 150, 4
-KINDS = ("key", "phrase", "word", "typo", "breaks", "new", "azure", "token", "behind")
+KINDS = ("key", "phrase", "word", "typo", "breaks", "new", "azure", "token", "behind", "gate-phrase")
 WITH_DOORS = (
     "/w/default/tokens/?of=all",
     "/w/default/dashboards/1/share/",
@@ -241,6 +243,13 @@ def marker(name: str) -> str:
     return f"marker-{name}-{secrets.token_hex(12)}"
 
 
+def sealed_key(phrase: str) -> tuple[str, str]:
+    """Return a private key that `phrase` opens, and one of its lines, by which it would be known."""
+    form, kind = PrivateFormat.OpenSSH, BestAvailableEncryption(phrase.encode())
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, form, kind).decode()
+    return pem, pem.splitlines()[3]
+
+
 def test_no_credential_is_found_anywhere(
     team: Team, person: Person, far: tuple[Sshd, str], command_lines: set[bytes]
 ) -> None:
@@ -275,6 +284,9 @@ def test_no_credential_is_found_anywhere(
     gate = {"jump_address": "127.0.0.1", "jump_port": str(sshd.port), "jump_username": sshd.username}
     behind = machine | {"name": "behind", "ssh_port": "9", "password": markers["behind"]}
     checked(person, "VirtualMachine", **behind, **password, **gate, jump_password=markers["far-word"])
+    gate_key, markers["gate-key"] = sealed_key(markers["gate-phrase"])
+    gate |= {"jump_private_key": gate_key, "jump_passphrase": markers["gate-phrase"]}
+    checked(person, "VirtualMachine", **behind | {"name": "by-key"}, **password, **gate)
 
     markers |= doors_opened(team, person, run, marker("opens"))
     with receiver() as told:

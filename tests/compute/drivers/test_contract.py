@@ -105,3 +105,20 @@ def test_a_class_that_forgets_a_verb_cannot_be_made() -> None:
 def test_an_unknown_kind_is_said_to_be_unknown() -> None:
     with pytest.raises(NotSupported, match="Abacus"):
         driver_class("Abacus")
+
+
+@pytest.mark.parametrize(
+    ("kind", "provider"),
+    [("VirtualMachine", "Microsoft.Compute/virtualMachines"), ("HDInsight", "Microsoft.HDInsight/clusters")],
+)
+def test_the_resource_id_of_what_is_azures_is_kept_as_it_was_typed_and_one_of_something_else_is_refused(
+    workspace: Workspace, kind: str, provider: str
+) -> None:
+    form: Any = driver_class(kind).form
+    resource = f"/subscriptions/s/resourceGroups/RG/providers/{provider}/one"
+    good = form(workspace, {"resource_id": f" {resource} "})
+    assert "resource_id" not in good.errors
+    assert good.cleaned_data["resource_id"] == resource
+    for wrong in (f"{resource}/more", resource.replace("Microsoft", "Contoso"), "/subscriptions/s", "one"):
+        bad = form(workspace, {"resource_id": wrong})
+        assert "A resource id reads /subscriptions/…" in bad.errors["resource_id"][0]
