@@ -63,6 +63,7 @@ class Log {
     this.uncounted = 0; // the byte in front of which the lines are not known
     this.checked = this.sha256 = null;
     this.errorAt = undefined;
+    this.unchosen = null; // the byte of a line to choose as soon as its number is known
     this.view.looks.clear();
     this.seen = 0; // lines that were there when we stopped following
     const link = linked();
@@ -157,6 +158,11 @@ class Log {
       this.view.shifted(added);
     }
     if (this.seek !== null) this.seekLine();
+    const found = this.unchosen !== null && this.lines.numbered ? this.lines.at(this.unchosen) : null;
+    if (found !== null) {
+      this.unchosen = null;
+      this.choose([found + 1, found + 1]);
+    }
     this.view.redress();
   }
 
@@ -507,6 +513,7 @@ class Log {
     if (index === null) return;
     this.errorAt = lines.range(index)?.[1] ?? offset;
     if (lines.numbered) this.choose([index + 1, index + 1]);
+    else this.unchosen = offset; // its number is not known yet
   }
 
   async errorFrom(start) {
