@@ -20,7 +20,7 @@ from compute.models import Job, Node
 from compute.quotas.guarantees import can_be_stopped
 from compute.quotas.verdict_views import ask_for_run
 from compute.states import EndReason, JobState
-from runs import actions, files, outputs, snapshots, usage
+from runs import actions, files, outputs, receipts, snapshots, usage
 from runs.configuration import RunConfiguration
 from runs.document import run_document
 from runs.forms import LONGEST_DESCRIPTION, options_form, pairs_of, span_of, tags_of
@@ -204,6 +204,7 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
         "git": _git(run.properties),
         "service": _service(run, last),
         "callout": _callout(run),
+        "ended_how": receipts.summary_of(receipts.parts_of(last.receipt)) if last and run.has_ended else "",
         "ask": ask_for_run(last),
         "can_be_stopped": last is not None and last.state == JobState.RUNNING and can_be_stopped(last),
     }
@@ -311,23 +312,16 @@ def _details(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:
     job = attempt.job
     reason = str(EndReason(job.end_reason).label) if job.end_reason else ""
+    parts = receipts.parts_of(job.receipt)
     return {
         "number": attempt.number,
         "job": job,
         "state": JobState(job.state),
         "seconds": (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None,
         "reason": said(job.end_detail) or reason,
-        "receipt": _receipt(job.receipt),
+        "receipt": parts,
+        "ended_how": receipts.summary_of(parts),
     }
-
-
-def _receipt(receipt: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what ending the processes did as words: what was signalled, what was left, when it was over."""
-    said = []
-    for key, value in receipt.items():
-        text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-        said.append((key.replace("_", " "), text))
-    return said
 
 
 def _outputs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:

@@ -112,13 +112,13 @@ def test_preempted_attempts_are_told(as_user, ana, url, run, attempt_of):
         placed_on=["tvm-1"],
         started_at=now - timedelta(seconds=9),
         ended_at=now,
-        receipt={"signalled": [12, 13], "empty_after_seconds": 0.4},
+        receipt={"signalled": [], "left": [], "empty_at": now.isoformat()},
     )
     attempt_of(run, placed_on=["tvm-2"])
     page = as_user(ana).get(url, {"tab": "details"}).content.decode()
     assert "preempted once" in page
     assert "Its node was taken." in page
-    assert "empty after seconds" in page
+    assert "Nothing was left." in page
     assert "tvm-2" in page
 
 
