@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from compute import shepherd
 from compute.drivers.base import Handle, Phase
 from compute.states import EndReason
@@ -124,17 +126,22 @@ def look(handle: Handle) -> ProcessReport:
                 return ProcessReport(Phase.RUNNING if started_at else Phase.STARTING, started_at=started_at)
     if handle.get("boot_id") != shepherd.boot_id():
         return ProcessReport(
-            Phase.ENDED, reason=EndReason.LOST, detail="the machine restarted while it ran", started_at=started_at
+            Phase.ENDED,
+            reason=EndReason.LOST,
+            detail=gettext_noop("The machine restarted while it ran."),
+            started_at=started_at,
         )
     sweeper = _identity(_read(handle, "sweep.json"))
     if _orphans(handle) or (sweeper and _is_alive(sweeper)):
         return ProcessReport(
-            Phase.RUNNING, detail="its shepherd is gone: its exit code will not be known", started_at=started_at
+            Phase.RUNNING,
+            detail=gettext_noop("Its shepherd is gone: its exit code will not be known."),
+            started_at=started_at,
         )
     return _from_exit(handle) or ProcessReport(
         Phase.ENDED,
         reason=EndReason.LOST,
-        detail="neither its processes nor its exit code are there any more",
+        detail=gettext_noop("Neither its processes nor its exit code are there any more."),
         started_at=started_at,
     )
 

@@ -483,7 +483,7 @@ class Shepherd:
                 usage_at = now + USAGE_EVERY
             told = self.rest(min(TICK if ceiling or most else USAGE_EVERY, self.deadline - now))
             if told and self.code is None and not os.path.exists("end.json"):  # noqa: PTH110
-                return "lost", "was told to end from outside the studio, as when the machine shuts down"
+                return "lost", "It was told to end from outside the studio, as when the machine shuts down."
 
     def rest(self, seconds: float) -> bool:
         """Wait for a child to end, an order or the time; bury the dead; say whether it was the order."""

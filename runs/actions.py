@@ -274,7 +274,7 @@ def _why_failed(job: Job, config: RunConfiguration) -> tuple[str, str]:
             reason = _("It went over its node's memory: %(detail)s.") % {"detail": job.end_detail}
             return reason, _("Use a larger size, or less memory.")
         case EndReason.PROCESSES:
-            return _("It %(detail)s.") % {"detail": job.end_detail}, _("Start fewer at once.")
+            return f"It {job.end_detail}.", _("Start fewer at once.")
         case EndReason.DISK:
             reason = _("It filled the disk: %(detail)s.") % {"detail": job.end_detail}
             return reason, _("Write less, or ask whoever runs the studio for a larger STUDIO_RUN_DISK_BYTES.")

@@ -22,8 +22,10 @@ from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.utils.translation import gettext_noop
 
 VERSION = 1
+RESTORED = gettext_noop("It ran when the backup of %(at)s was made, and the studio was restored from that.")
 SQLITE, POSTGRESQL = "db.sqlite3", "postgresql.dump"
 KEYS = ("secret_key", "seal_keys")  # of the data directory
 KEPT_OF_A_RANK = ("outputs", "logs")  # the rest comes from the snapshot again
@@ -235,7 +237,7 @@ def settle(made_at: str) -> int:
     lost = ran.update(
         state=JobState.ENDED,
         end_reason=EndReason.LOST,
-        end_detail=f"It ran when the backup of {made_at} was made, and the studio was restored from that.",
+        end_detail=RESTORED % {"at": f"{when:%Y-%m-%d %H:%M:%S} UTC"},
         ended_at=when,
         handle={},
     )

@@ -455,7 +455,7 @@ def test_a_program_whose_shepherd_was_killed_is_found_and_ended(make: Make) -> N
     os.kill(handle["pid"], signal.SIGKILL)
     until(lambda: not alive(handle["pid"]))
     report = processes.look(handle)
-    assert (report.phase, report.detail) == (Phase.RUNNING, "its shepherd is gone: its exit code will not be known")
+    assert (report.phase, report.detail) == (Phase.RUNNING, "Its shepherd is gone: its exit code will not be known.")
     processes.end(handle, EndReason.CANCELED)
     processes.end(handle, EndReason.CANCELED)
     report = ended(handle)
@@ -484,9 +484,9 @@ def test_a_program_that_left_neither_process_nor_exit_code_is_lost(make: Make) -
     os.kill(program, signal.SIGKILL)
     report = ended(handle)
     assert (report.exit_code, report.reason) == (None, EndReason.LOST)
-    assert report.detail == "neither its processes nor its exit code are there any more"
+    assert report.detail == "Neither its processes nor its exit code are there any more."
     processes.end(handle, EndReason.CANCELED)  # is fine
-    assert processes.look(handle | {"boot_id": "another"}).detail == "the machine restarted while it ran"
+    assert processes.look(handle | {"boot_id": "another"}).detail == "The machine restarted while it ran."
     assert processes.start(spec)["pid"] == handle["pid"]  # and is not started a second time
 
 

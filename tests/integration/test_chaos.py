@@ -193,7 +193,7 @@ def test_what_became_of_runs_while_the_studio_was_stopped_is_recorded_at_its_sta
     until(lambda: home.is_over(goes_on))
     status, code, reason = home.run(goes_on)
     assert (status, code) == ("Failed", None)
-    assert "neither its processes nor its exit code" in reason
+    assert "Neither its processes nor its exit code" in reason
 
 
 def test_a_restart_of_the_machine_ends_its_runs_and_starts_those_over_that_may(home: Home):

@@ -62,6 +62,28 @@ def test_the_compiled_catalogue_is_current(path):
     )
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "It started more than 512 processes.",
+        "It went over its node's memory: used 3.8 of 3.7 GB.",
+        "It went over its node's memory: used 110 of 100 MB.",
+        "It filled the disk: used 20.1 of 20 GB of disk.",
+        "started more than 512 processes",
+        "ran for its maximum of 0.4 s",
+        "ended by SIGSEGV",
+        "Neither its processes nor its exit code are there any more.",
+        "The machine restarted while it ran. It starts over from its first line: attempt 2 of 4.",
+        "It was told to end from outside the studio, as when the machine shuts down.",
+        "It ran when the backup of 2026-11-25 09:00:00 UTC was made, and the studio was restored from that.",
+    ],
+)
+def test_how_a_run_ended_is_said_in_spanish(stored):
+    english = re.compile(r"\b(the|its|it|used|ended|started|ran|of|than)\b", re.IGNORECASE)
+    with translation.override("es"):
+        assert not english.search(said.said(stored)), said.said(stored)
+
+
 def test_numbers_sizes_and_money_are_written_as_the_language_does():
     with translation.override("es"):
         assert tags.size_of(7.1e9) == "7,1 GB"
