@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -23,7 +24,7 @@ from compute.quotas.tasks import last_check
 from studio.http import StudioRequest
 from studio.notifications import mail
 from studio.people import actions as people
-from studio.people.models import Allowance
+from studio.people.models import Allowance, Workspace
 from studio.people.permissions import Right, require
 from studio.settings import redis_url
 
@@ -56,8 +57,12 @@ class Part:
 def settings_page(request: StudioRequest) -> HttpResponse:
     """Show how the studio fares and what holds on this machine, to every member; no path and no secret is told."""
     require(request.user, Right.VIEW, request.workspace)
-    facts = {
-        "nav": "studio",
+    return render(request, "settings.html", {"nav": "studio"} | settings_facts(request.workspace))
+
+
+def settings_facts(workspace: Workspace) -> dict[str, Any]:
+    """Return how the studio fares and what holds, for the page and for programs: no path and no secret."""
+    return {
         "version": version(),
         "parts": parts(),
         "hosts": Host.objects.order_by("name"),
@@ -67,11 +72,10 @@ def settings_page(request: StudioRequest) -> HttpResponse:
         "floor_bytes": settings.DISK_FLOOR_BYTES,
         "run_disk_bytes": settings.RUN_DISK_BYTES,
         "run_processes": settings.RUN_PROCESSES,
-        "allowances": [(one, request.workspace.allows(one), RISKS[one]) for one in Allowance],
+        "allowances": [(one, workspace.allows(one), RISKS[one]) for one in Allowance],
         "can_seal": bool(settings.SEAL_KEYS),
         "mail_is_set_up": mail.is_set_up(),
     }
-    return render(request, "settings.html", facts)
 
 
 @require_POST

@@ -25,7 +25,7 @@ from studio.api.metrics import exposition
 from studio.api.urls import operations_at
 from studio.broken import away, broken
 from studio.errors import ChangedMeanwhile, NotSignedIn, NotThere, NotValid, StudioError, WrongMethod
-from studio.people.models import Workspace
+from studio.people.models import User, Workspace
 from studio.people.permissions import Right, require
 from studio.problems import problem, too_large
 
@@ -96,12 +96,15 @@ def _refuse_unknown(request: HttpRequest, operation: dict[str, Any]) -> None:
         raise NotValid([(name[:80], said % {"names": ", ".join(sorted(known))}) for name in unknown[:10]])
 
 
-def _unless_changed(request: HttpRequest, match: ResolverMatch) -> HttpResponseBase:
+def _unless_changed(request: Any, match: ResolverMatch) -> HttpResponseBase:
     """Change something only if it still is what the program has seen; two who try that at once go one by one."""
     wanted = request.headers["If-Match"]
     with transaction.atomic():
         # Whoever writes something down in the workspace meanwhile must not wait: they may hold what is needed next.
-        Workspace.objects.select_for_update(no_key=True).get(pk=request.workspace.pk)  # type: ignore[attr-defined]
+        if hasattr(request, "workspace"):
+            Workspace.objects.select_for_update(no_key=True).get(pk=request.workspace.pk)
+        else:  # it is about the person alone
+            User.objects.select_for_update(no_key=True).get(pk=request.user.pk)
         look = copy.copy(request)
         look.method, look.GET = "GET", QueryDict()
         now: HttpResponse = match.func(look, **match.kwargs)

@@ -76,9 +76,16 @@ def place_in(cursor: str, *kinds: type) -> list[Any] | None:
     except ValueError:
         held = None
     whole = isinstance(held, list) and [type(one) for one in held] == list(kinds)
-    if not whole or any(isinstance(one, int) and not 0 <= one < 2**63 for one in held):
+    if not whole or not all(map(_can_be_asked, held)):
         raise no_cursor()
     return list(held)
+
+
+def _can_be_asked(held: Any) -> bool:
+    """Say whether a database takes what a cursor holds: an id, or a text without what no text has."""
+    if isinstance(held, int):
+        return 0 <= held < 2**63
+    return not isinstance(held, str) or not re.search("[\0\ud800-\udfff]", held)
 
 
 def cursor_of(*place: Any) -> str:

@@ -13,7 +13,10 @@ from studio.people.models import Workspace
 from studio.people.views import keep_the_frame
 
 DEEPEST = 4  # schemas in schemas, in an example
-TAGS = ("you", "workspace", "targets", "runs", "logs", "outputs", "snapshots", "experiments", "work", "quotas")
+TAGS = (
+    *("you", "workspace", "targets", "runs", "logs", "outputs", "snapshots", "experiments", "work", "quotas"),
+    *("dashboards", "notifications", "activity", "tokens", "studio"),
+)
 
 
 @require_safe

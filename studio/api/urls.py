@@ -11,7 +11,23 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from studio.api.document import complete
-from studio.api.routers import activity, experiments, files, logs, people, quotas, runs, snapshots, targets, work, you
+from studio.api.routers import (
+    activity,
+    dashboards,
+    experiments,
+    files,
+    logs,
+    notifications,
+    people,
+    quotas,
+    runs,
+    snapshots,
+    studio,
+    targets,
+    tokens,
+    work,
+    you,
+)
 
 
 class Api(NinjaAPI):
@@ -39,6 +55,10 @@ api.add_router("w/{workspace}/experiments", experiments.router, tags=["experimen
 api.add_router("w/{workspace}", work.router, tags=["work"])
 api.add_router("w/{workspace}/quotas", quotas.router, tags=["quotas"])
 api.add_router("w/{workspace}/activity", activity.router, tags=["activity"])
+api.add_router("w/{workspace}/dashboards", dashboards.router, tags=["dashboards"])
+api.add_router("w/{workspace}/notifications", notifications.router, tags=["notifications"])
+api.add_router("w/{workspace}/tokens", tokens.router, tags=["tokens"])
+api.add_router("w/{workspace}", studio.router, tags=["studio"])
 
 urlpatterns = [path("api/v1/", api.urls)]
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 EXAMPLES = 20  # of each operation, of each kind, as each role
 SHOWN = 10  # failures that are told
 STRANGER = "stranger"
+ALWAYS = {"workspace", "token_id"}  # of the addresses: nobody ends the token they ask with
 # Which changes a role may make: those at addresses that begin so, below the workspace.
-RUNS = ("/runs", "/experiments", "/snapshots", "/uploads", "/queue/{run_id}/move")
+RUNS = ("/runs", "/experiments", "/snapshots", "/uploads", "/queue/{run_id}/move", "/dashboards")
 MAY: Mapping[str, tuple[str, ...]] = {
     STRANGER: (),
     "Reader": (),
@@ -78,7 +79,7 @@ def fuzz(
 
     def ask(case: Any, role: str) -> None:
         for name, value in known.items():
-            if name in case.path_parameters and (name == "workspace" or role != "Reader"):
+            if name in case.path_parameters and (name in ALWAYS or role != "Reader"):
                 case.path_parameters[name] = value
         asked()
         told = f"{case.method} {case.operation.path} as {role}"
@@ -97,8 +98,9 @@ def fuzz(
         max_examples=examples, deadline=None, database=None, derandomize=True,
         suppress_health_check=list(hypothesis.HealthCheck), phases=[hypothesis.Phase.generate],
     )  # fmt: skip
-    for made in schema.get_all_operations():
-        operation: Any = made.ok()  # type: ignore[union-attr]  # the document is valid: test_document.py
+    # The document is valid: test_document.py. What deletes comes last, so that the others find something.
+    operations: list[Any] = [made.ok() for made in schema.get_all_operations()]  # type: ignore[union-attr]
+    for operation in sorted(operations, key=lambda one: one.method.upper() == "DELETE"):
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             try:
                 cases = operation.as_strategy(generation_mode=mode)
@@ -147,7 +149,8 @@ def fill() -> tuple[dict[str, str], dict[str, str]]:
     from compute.engines import embedded
     from runs import actions, snapshots
     from runs.configuration import RunConfiguration
-    from studio.people.actions import create_workspace, issue_token, set_role
+    from studio.dashboards.actions import make_dashboard, make_link
+    from studio.people.actions import create_workspace, issue_token, revoke_token, set_role
     from studio.people.models import User
     from studio.people.permissions import GRANTABLE, Role, may
 
@@ -172,7 +175,13 @@ def fill() -> tuple[dict[str, str], dict[str, str]]:
         here, by=owner, experiment="digits", target=ensure_local(here), snapshot=snapshot,
         config=RunConfiguration("train.py"),
     )  # fmt: skip
-    return words, {"workspace": "here", "run_id": run.run_id, "name": cluster.name, "stream": "1/studio.txt"}
+    board = make_dashboard(here, "Lab", by=owner, overview=True)
+    link, _word = make_link(board, "lab", days=1, shows=set(), by=owner)
+    ended, _word = issue_token(here, owner, "ended", set(), days=1)
+    revoke_token(ended, by=owner)
+    ids = {"dashboard_id": board.pk, "tile_id": board.tiles.all()[0].pk, "link_id": link.pk, "token_id": ended.pk}
+    names = {"workspace": "here", "run_id": run.run_id, "name": cluster.name, "stream": "1/studio.txt"}
+    return words, names | {name: str(pk) for name, pk in ids.items()}
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def dashboard_list(request: StudioRequest) -> HttpResponse:
 @require_safe
 def show(request: StudioRequest, pk: int) -> HttpResponse:
     """Show a dashboard; ?edit=1 lets its tiles be arranged."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     editing = "edit" in request.GET
     if editing:
         require(request.user, Right.EDIT_DASHBOARDS, request.workspace)
@@ -80,7 +80,7 @@ def _board_facts(request: StudioRequest, dashboard: Dashboard) -> dict[str, Any]
 @require_safe
 def wall(request: StudioRequest, pk: int) -> HttpResponse:
     """Show a dashboard full screen, without navigation; ?theme= chooses light or dark."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     facts = _board_facts(request, dashboard) | wall_facts(request)
     return HttpResponse(render_alone("dashboards/wall.html", facts).content)
 
@@ -88,13 +88,13 @@ def wall(request: StudioRequest, pk: int) -> HttpResponse:
 @require_safe
 def tile_csv(request: StudioRequest, pk: int, tile: int) -> HttpResponse:
     """Give the table behind a tile."""
-    return tables.answer(_tile(request, pk, tile), Seen.by_members())
+    return tables.answer(tile_of(request, pk, tile), Seen.by_members())
 
 
 @require_POST
 def edit(request: StudioRequest, pk: int) -> HttpResponse:
     """Store a dashboard's name and who sees it."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     require(request.user, Right.EDIT_DASHBOARDS, request.workspace)
     form = DashboardForm(request.POST)
     if not form.is_valid():
@@ -111,7 +111,7 @@ def edit(request: StudioRequest, pk: int) -> HttpResponse:
 @require_POST
 def delete(request: StudioRequest, pk: int) -> HttpResponse:
     """Delete a dashboard."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     actions.delete_dashboard(dashboard, by=request.user)
     messages.success(request, _("The dashboard %(name)s was deleted.") % {"name": dashboard.name})
     return redirect("dashboards:list", workspace=request.workspace.name)
@@ -120,7 +120,7 @@ def delete(request: StudioRequest, pk: int) -> HttpResponse:
 @require_safe
 def share(request: StudioRequest, pk: int) -> HttpResponse:
     """Show who sees a dashboard, and its links."""
-    return _share(request, _dashboard(request, pk))
+    return _share(request, dashboard_of(request, pk))
 
 
 def _share(request: StudioRequest, dashboard: Dashboard, status: int = 200, **more: Any) -> HttpResponse:
@@ -139,7 +139,7 @@ def _share(request: StudioRequest, dashboard: Dashboard, status: int = 200, **mo
 @require_POST
 def make_link(request: StudioRequest, pk: int) -> HttpResponse:
     """Make a link and show it, once."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     require(request.user, Right.SHARE_DASHBOARDS, request.workspace)
     form = LinkForm(request.POST)
     if not form.is_valid():
@@ -154,7 +154,7 @@ def make_link(request: StudioRequest, pk: int) -> HttpResponse:
 @require_POST
 def revoke_link(request: StudioRequest, pk: int, link: int) -> HttpResponse:
     """End a link."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     require(request.user, Right.SHARE_DASHBOARDS, request.workspace)
     found = Link.objects.select_related("dashboard__workspace").filter(dashboard=dashboard, pk=link).first()
     if found is None:
@@ -167,7 +167,7 @@ def revoke_link(request: StudioRequest, pk: int, link: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_tile(request: StudioRequest, pk: int, kind: str) -> HttpResponse:
     """Ask for the options of a new tile, and put it on the dashboard."""
-    dashboard = _dashboard(request, pk)
+    dashboard = dashboard_of(request, pk)
     require(request.user, Right.EDIT_DASHBOARDS, request.workspace)
     if kind not in TILES:
         raise NotThere
@@ -183,7 +183,7 @@ def add_tile(request: StudioRequest, pk: int, kind: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_tile(request: StudioRequest, pk: int, tile: int) -> HttpResponse:
     """Change the options of a tile. Who saves over another's changes sees them first, and decides."""
-    found = _tile(request, pk, tile)
+    found = tile_of(request, pk, tile)
     require(request.user, Right.EDIT_DASHBOARDS, request.workspace)
     shape = TILES[found.kind]
     stored = found.options | {"title": found.title}
@@ -218,7 +218,7 @@ def _tile_page(
 @require_POST
 def place_tile(request: StudioRequest, pk: int, tile: int) -> HttpResponse:
     """Move a tile (`go` left or right, or `position`) or give it another size (`go` wider, narrower, taller, lower)."""
-    found = _tile(request, pk, tile)
+    found = tile_of(request, pk, tile)
     require(request.user, Right.EDIT_DASHBOARDS, request.workspace)
     go, position = request.POST.get("go", ""), request.POST.get("position", "")
     if go in SIZES:
@@ -236,7 +236,7 @@ def place_tile(request: StudioRequest, pk: int, tile: int) -> HttpResponse:
 @require_POST
 def remove_tile(request: StudioRequest, pk: int, tile: int) -> HttpResponse:
     """Take a tile off its dashboard."""
-    found = _tile(request, pk, tile)
+    found = tile_of(request, pk, tile)
     actions.remove_tile(found, by=request.user)
     messages.success(request, _("The tile %(title)s was removed.") % {"title": title_of(found, Seen.by_members())})
     return redirect(f"{_address('show', found.dashboard)}?edit=1")
@@ -248,7 +248,8 @@ def _arranged(request: StudioRequest, tile: Tile) -> HttpResponse:
     return redirect(f"{_address('show', tile.dashboard)}?edit=1#tile-{tile.pk}")
 
 
-def _dashboard(request: StudioRequest, pk: int) -> Dashboard:
+def dashboard_of(request: StudioRequest, pk: int) -> Dashboard:
+    """Return a dashboard that one may see. Raises NotThere."""
     found = Dashboard.objects.for_user(request.user).select_related("workspace")
     dashboard = found.filter(workspace=request.workspace, pk=pk).first()
     if dashboard is None:
@@ -256,8 +257,9 @@ def _dashboard(request: StudioRequest, pk: int) -> Dashboard:
     return dashboard
 
 
-def _tile(request: StudioRequest, pk: int, tile: int) -> Tile:
-    found = Tile.objects.filter(dashboard=_dashboard(request, pk), pk=tile, kind__in=TILES)
+def tile_of(request: StudioRequest, pk: int, tile: int) -> Tile:
+    """Return a tile of a dashboard that one may see. Raises NotThere."""
+    found = Tile.objects.filter(dashboard=dashboard_of(request, pk), pk=tile, kind__in=TILES)
     one = found.select_related("dashboard__workspace").first()
     if one is None:
         raise NotThere

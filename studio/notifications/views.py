@@ -29,12 +29,13 @@ MOST_SHOWN = 50  # deliveries of a page
 def webhooks(request: StudioRequest) -> HttpResponse:
     """Show the workspace's webhooks and how they fare, to every member; no address is told."""
     require(request.user, Right.VIEW, request.workspace)
-    facts = {"nav": "studio", "webhooks": _with_figures(request.workspace.webhooks), "mail_is_set_up": mail.is_set_up()}
+    facts = {"nav": "studio", "webhooks": with_figures(request.workspace.webhooks), "mail_is_set_up": mail.is_set_up()}
     part = "notifications/_webhook_table.html" if wants_partial(request) else "notifications/webhook_list.html"
     return render(request, part, facts)
 
 
-def _with_figures(found: Any) -> QuerySet[Webhook]:
+def with_figures(found: Any) -> QuerySet[Webhook]:
+    """Return webhooks by name, each with when something arrived last and how much waits."""
     sent, waiting = Q(deliveries__state=DeliveryState.SENT), Q(deliveries__state=DeliveryState.WAITING)
     counted: QuerySet[Webhook] = found.annotate(
         sent_at=Max("deliveries__last_at", filter=sent), waiting=Count("deliveries", filter=waiting)
@@ -64,10 +65,10 @@ def new_webhook(request: StudioRequest) -> HttpResponse:
 def webhook(request: StudioRequest, pk: int) -> HttpResponse:
     """Show a webhook with what was sent to it, or change it; `?part=log` is the log alone, `?before=` what is older."""
     require(request.user, Right.EDIT_NOTIFICATIONS, request.workspace)
-    found = _webhook(request, pk)
+    found = webhook_of(request, pk)
     if wants_partial(request) and request.GET.get("part") == "log":
         return render(request, "notifications/_delivery_table.html", _log(request, found))
-    form = WebhookForm(request.POST or None, instance=_webhook(request, pk))
+    form = WebhookForm(request.POST or None, instance=webhook_of(request, pk))
     if request.method == "POST" and form.is_valid():
         actions.change_webhook(form.save(commit=False), form.cleaned_data["address"], by=request.user)
         messages.success(request, _("The webhook %(name)s is saved.") % {"name": form.instance.name})
@@ -79,11 +80,11 @@ def webhook(request: StudioRequest, pk: int) -> HttpResponse:
 def test_webhook(request: StudioRequest, pk: int) -> HttpResponse:
     """Send a test now, and show what was answered."""
     require(request.user, Right.EDIT_NOTIFICATIONS, request.workspace)
-    found = _webhook(request, pk)
+    found = webhook_of(request, pk)
     tried = actions.try_webhook(found, by=request.user)
     if wants_partial(request):
         return render(request, "notifications/_answer.html", {"tried": tried})
-    return _detail(request, _webhook(request, pk), WebhookForm(instance=found), tried=tried)
+    return _detail(request, webhook_of(request, pk), WebhookForm(instance=found), tried=tried)
 
 
 @never_cache
@@ -91,8 +92,8 @@ def test_webhook(request: StudioRequest, pk: int) -> HttpResponse:
 def renew_secret(request: StudioRequest, pk: int) -> HttpResponse:
     """Make a new signing secret and show it, once."""
     require(request.user, Right.EDIT_NOTIFICATIONS, request.workspace)
-    secret = actions.renew_secret(_webhook(request, pk), by=request.user)
-    found = _webhook(request, pk)
+    secret = actions.renew_secret(webhook_of(request, pk), by=request.user)
+    found = webhook_of(request, pk)
     return _detail(request, found, WebhookForm(instance=found), secret=secret)
 
 
@@ -100,7 +101,7 @@ def renew_secret(request: StudioRequest, pk: int) -> HttpResponse:
 def delete_webhook(request: StudioRequest, pk: int) -> HttpResponse:
     """Delete a webhook with its log."""
     require(request.user, Right.EDIT_NOTIFICATIONS, request.workspace)
-    found = _webhook(request, pk)
+    found = webhook_of(request, pk)
     actions.delete_webhook(found, by=request.user)
     messages.success(request, _("The webhook %(name)s is deleted.") % {"name": found.name})
     return redirect("notifications:webhooks", workspace=request.workspace.name)
@@ -110,7 +111,7 @@ def delete_webhook(request: StudioRequest, pk: int) -> HttpResponse:
 def deliver_again(request: StudioRequest, pk: int, delivery: int) -> HttpResponse:
     """Send one delivery again."""
     require(request.user, Right.EDIT_NOTIFICATIONS, request.workspace)
-    found = _webhook(request, pk).deliveries.select_related("webhook__workspace").filter(pk=delivery).first()
+    found = webhook_of(request, pk).deliveries.select_related("webhook__workspace").filter(pk=delivery).first()
     if found is None:
         raise NotThere
     actions.deliver_again(found, by=request.user)
@@ -137,8 +138,9 @@ def mail_facts(person: Any) -> dict[str, Any]:
     return {"form": form, "is_set_up": mail.is_set_up(), "address": person.email}
 
 
-def _webhook(request: StudioRequest, pk: int) -> Webhook:
-    found = _with_figures(request.workspace.webhooks.select_related("workspace")).filter(pk=pk).first()
+def webhook_of(request: StudioRequest, pk: int) -> Webhook:
+    """Return a webhook of the workspace. Raises NotThere."""
+    found = with_figures(request.workspace.webhooks.select_related("workspace")).filter(pk=pk).first()
     if found is None:
         raise NotThere
     return found

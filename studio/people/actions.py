@@ -317,8 +317,12 @@ def issue_token(
 
 @transaction.atomic
 def revoke_token(token: ApiToken, *, by: User) -> None:
-    """End an API token: one's own, or as an Owner anybody's. Once is enough. Raises NeedsRight for others'."""
-    if by.scope is not None or (by != token.user and not may(by, Right.ASSIGN_ROLES, token.workspace)):
+    """End an API token: one's own, or as an Owner anybody's. Once is enough. Raises NeedsRight for others'.
+
+    Who comes by a token ends that one alone: whoever found it must not lock out its person's other programs.
+    """
+    is_theirs = by == token.user if by.scope is None else by.scope.token_id == token.pk
+    if not is_theirs and not may(by, Right.ASSIGN_ROLES, token.workspace):
         raise NeedsRight(
             _("Your role in %(workspace)s does not allow this.") % {"workspace": token.workspace.name},
             needed(Right.ASSIGN_ROLES),

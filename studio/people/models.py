@@ -370,7 +370,7 @@ class ApiToken(models.Model):
     def scope(self) -> Scope:
         """Return what it leaves of its person's rights."""
         rights = frozenset(right for right in Right if right.value in self.rights)
-        return Scope(self.workspace_id, rights, self.name)
+        return Scope(self.workspace_id, rights, self.name, self.pk)
 
     @classmethod
     def person_of(cls, token: str) -> User | None:

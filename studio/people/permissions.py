@@ -101,6 +101,7 @@ class Scope:
     workspace_id: int
     rights: frozenset[Right]
     token: str = ""  # its name, for the activity
+    token_id: int = 0
 
     def allows(self, right: Right, workspace_id: int) -> bool:
         return workspace_id == self.workspace_id and right in self.rights & GRANTABLE

@@ -66,7 +66,9 @@ def sends(said: Any) -> Callable[[Things], Body]:
 
 
 RUN, TARGET, EXPERIMENT = {"run_id": "run"}, {"name": "cluster"}, {"name": "experiment"}
-SUBMITS = Right.SUBMIT_RUN
+BOARD, TILE = {"dashboard_id": "dashboard"}, {"dashboard_id": "dashboard", "tile_id": "tile"}
+WEBHOOK = {"webhook_id": "webhook"}
+SUBMITS, DASHBOARDS = Right.SUBMIT_RUN, Right.EDIT_DASHBOARDS
 OPERATIONS: dict[str, Op] = {
     # ----- The workspace -----
     "get_workspace": Op(),
@@ -112,12 +114,36 @@ OPERATIONS: dict[str, Op] = {
     "list_limits": Op(),
     "change_limits": Op(Right.EDIT_QUOTA, 200, sends=sends({"limits": [{"family": "*", "cores": 24}]})),
     "get_verdict": Op(query="?vm_size=Standard_D1_v2&max_nodes=2"),
+    # ----- Dashboards -----
+    "list_dashboards": Op(),
+    "create_dashboard": Op(DASHBOARDS, 201, sends=sends({"name": "Lab", "overview": True})),
+    "get_dashboard": Op(takes=BOARD),
+    "change_dashboard": Op(DASHBOARDS, 200, BOARD, sends({"name": "Lab"})),
+    "delete_dashboard": Op(DASHBOARDS, 204, BOARD),
+    "add_tile": Op(DASHBOARDS, 201, BOARD, sends({"kind": "queue", "options": {"span": "week"}})),
+    "get_tile": Op(takes=TILE),
+    "get_tile_csv": Op(takes=TILE),
+    "change_tile": Op(DASHBOARDS, 200, TILE, sends({"version": 1, "title": "Queue"})),
+    "place_tile": Op(DASHBOARDS, 200, TILE, sends({"position": 0, "width": 4})),
+    "remove_tile": Op(DASHBOARDS, 204, TILE),
+    "list_links": Op(Right.SHARE_DASHBOARDS, 200, BOARD),
+    "revoke_link": Op(Right.SHARE_DASHBOARDS, 204, BOARD | {"link_id": "link"}),
+    # ----- Notifications -----
+    "list_webhooks": Op(),
+    "get_webhook": Op(Right.EDIT_NOTIFICATIONS, 200, WEBHOOK),
+    "list_deliveries": Op(Right.EDIT_NOTIFICATIONS, 200, WEBHOOK),
+    "test_webhook": Op(Right.EDIT_NOTIFICATIONS, 200, WEBHOOK),
+    "deliver_again": Op(Right.EDIT_NOTIFICATIONS, 202, WEBHOOK | {"delivery_id": "delivery"}),
+    # ----- Tokens, and the studio itself -----
+    "list_tokens": Op(),
+    "revoke_token": Op(Right.VIEW, 404, {"token_id": "api_token"}),  # somebody else's; one's own: test_studio.py
+    "get_studio": Op(),
     # ----- Experiments -----
     "list_experiments": Op(),
     "get_experiment": Op(takes=EXPERIMENT),
     "change_experiment": Op(SUBMITS, 200, EXPERIMENT, sends({"description": "better"})),
 }
-OF_NO_WORKSPACE = {"me", "openapi"}
+OF_NO_WORKSPACE = {"me", "openapi", "get_mail", "set_mail"}
 
 
 def operations() -> Iterator[tuple[str, str, str]]:

@@ -77,12 +77,16 @@ def test_nobody_makes_a_token_of_rights_they_lack(workspace, member, cleo):
             issue_token(workspace, person, "too much", rights, days=1)
 
 
-def test_a_token_makes_and_revokes_no_tokens(word, workspace):
+def test_a_token_makes_no_tokens_and_revokes_itself_alone(word, workspace, ana):
+    other, _word = issue_token(workspace, ana, "other", set(), days=1)
     person = person_of(word)
     with pytest.raises(ValueError, match="Signed-in"):
         issue_token(workspace, person, "child", set(), days=1)
     with pytest.raises(NeedsRight):
-        revoke_token(ApiToken.objects.get(), by=person)
+        revoke_token(other, by=person)
+    revoke_token(ApiToken.objects.exclude(pk=other.pk).get(), by=person)
+    assert ApiToken.person_of(word) is None
+    assert list(ApiToken.objects.working()) == [other]
 
 
 @pytest.mark.parametrize("days", [-1, 0, 366])
