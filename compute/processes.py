@@ -17,8 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.utils.translation import gettext_noop
-
 from compute import shepherd
 from compute.drivers.base import Handle, Phase
 from compute.states import EndReason
@@ -128,20 +126,20 @@ def look(handle: Handle) -> ProcessReport:
         return ProcessReport(
             Phase.ENDED,
             reason=EndReason.LOST,
-            detail=gettext_noop("The machine restarted while it ran."),
+            detail="The machine restarted while it ran.",
             started_at=started_at,
         )
     sweeper = _identity(_read(handle, "sweep.json"))
     if _orphans(handle) or (sweeper and _is_alive(sweeper)):
         return ProcessReport(
             Phase.RUNNING,
-            detail=gettext_noop("Its shepherd is gone: its exit code will not be known."),
+            detail="Its shepherd is gone: its exit code will not be known.",
             started_at=started_at,
         )
     return _from_exit(handle) or ProcessReport(
         Phase.ENDED,
         reason=EndReason.LOST,
-        detail=gettext_noop("Neither its processes nor its exit code are there any more."),
+        detail="Neither its processes nor its exit code are there any more.",
         started_at=started_at,
     )
 

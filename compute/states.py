@@ -5,7 +5,6 @@ Source: Azure Machine Learning's REST contract 2020-08-01 (provisioningState, al
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
 
 
 class Toned(TextChoices):
@@ -80,18 +79,22 @@ class EndReason(TextChoices):
     LOST = "lost", _("its processes are gone and left no exit code")
 
 
-# What a shepherd says of an end, in English wherever it runs. Marked here, so that `studio.said` finds their Spanish.
+# What a shepherd, or who looks after one, says of an end: in English, wherever it runs, and without a catalogue.
+# It is marked here, so that `studio.said` finds its Spanish.
 SAID_BY_SHEPHERDS = (
-    gettext_noop("ended by %(signal)s"),
-    gettext_noop("ran for its maximum of %(n)s s"),
-    gettext_noop("started more than %(n)d processes"),
-    gettext_noop("It started more than %(n)d processes."),
-    gettext_noop("used %(used).1f of %(limit).1f GB"),
-    gettext_noop("used %(used).1f of %(limit).1f MB"),
-    gettext_noop("used %(used).1f of %(limit).1f GB of disk"),
-    gettext_noop("used %(used).1f of %(limit).1f MB of disk"),
-    gettext_noop("It was told to end from outside the studio, as when the machine shuts down."),
-    gettext_noop("the kernel ended it: %(words)s"),
+    _("ended by %(signal)s"),
+    _("ran for its maximum of %(n)s s"),
+    _("started more than %(n)d processes"),
+    _("It started more than %(n)d processes."),
+    _("used %(used).1f of %(limit).1f GB"),
+    _("used %(used).1f of %(limit).1f MB"),
+    _("used %(used).1f of %(limit).1f GB of disk"),
+    _("used %(used).1f of %(limit).1f MB of disk"),
+    _("It was told to end from outside the studio, as when the machine shuts down."),
+    _("the kernel ended it: %(words)s"),
+    _("Its shepherd is gone: its exit code will not be known."),
+    _("Neither its processes nor its exit code are there any more."),
+    _("The machine restarted while it ran."),
 )
 
 # From → to; a job may end from every state.
