@@ -383,6 +383,21 @@ time.sleep(60)
 """
 
 
+def _alone(tmp_path: Path) -> Confinement:
+    """Return what makes a program the only one of its user."""
+    user = 2_099_999_999
+    (tmp_path / "rank-0").mkdir(exist_ok=True)
+    isolation.give(tmp_path / "rank-0", user)
+    python = Path(sys.executable)
+    return Confinement(
+        user=user,
+        mounts=True,
+        own=[str(tmp_path / "rank-0")],
+        read=isolation._real(isolation._needed_by(python)),
+        links=isolation._links(str(python)),
+    )
+
+
 def test_a_fork_bomb_is_ended_and_told(spec: Callable[..., ProcessSpec]) -> None:
     described = spec(BOMB, most_processes=100)
     report = finished(processes.start(described))
@@ -392,24 +407,37 @@ def test_a_fork_bomb_is_ended_and_told(spec: Callable[..., ProcessSpec]) -> None
     assert not shepherd.tagged(described.tag, described.folder.name)
 
 
+# Each of them forks as fast as it can, for ever, and leaves no time to anybody; some leave group and session, too.
+SPINNING_BOMB = """
+import os, sys
+print("begins", flush=True)
+while True:
+    try:
+        if os.fork() == 0 and sys.argv[1:]:
+            os.setsid()
+    except OSError:
+        pass
+"""
+
+
+@needs_root
+@pytest.mark.skipif(is_root and not isolation.means().mounts, reason="needs mounts of its own")
+@pytest.mark.parametrize("leaves", [[], ["leaves"]])
+def test_a_bomb_that_leaves_no_time_to_anybody_is_ended(
+    spec: Callable[..., ProcessSpec], tmp_path: Path, leaves: list[str]
+) -> None:
+    described = spec(SPINNING_BOMB, most_processes=200, most_tasks=900, confinement=_alone(tmp_path))
+    described.argv.extend(leaves)
+    report = finished(processes.start(described))
+    assert (report.reason, report.detail) == (EndReason.PROCESSES, "started more than 200 processes")
+    assert report.receipt["left"] == []
+    assert not shepherd.tagged(described.tag, described.folder.name)
+
+
 @needs_root
 @pytest.mark.skipif(is_root and not isolation.means().mounts, reason="needs mounts of its own")
 def test_the_kernel_holds_a_fork_bomb_of_a_user_of_its_own(spec: Callable[..., ProcessSpec], tmp_path: Path) -> None:
-    user = 2_099_999_999
-    (tmp_path / "rank-0").mkdir()
-    isolation.give(tmp_path / "rank-0", user)
-    python = Path(sys.executable)
-    described = spec(
-        BOMB,
-        most_tasks=50,
-        confinement=Confinement(
-            user=user,
-            mounts=True,
-            own=[str(tmp_path / "rank-0")],
-            read=isolation._real(isolation._needed_by(python)),
-            links=isolation._links(str(python)),
-        ),
-    )
+    described = spec(BOMB, most_tasks=50, confinement=_alone(tmp_path))
     handle = processes.start(described)
     deadline = time.monotonic() + 10
     while not (described.log.exists() and described.log.read_bytes().endswith(b"\n")):
