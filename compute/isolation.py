@@ -73,7 +73,7 @@ def user_of_builds() -> int | None:
 
 
 def host_python() -> Path:
-    """Return the Python that the studio's own environment was made from."""
+    """Return the Python that the studio's own environment was made from, and from which it makes others."""
     return Path(os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable))
 
 

@@ -13,7 +13,8 @@ from django.conf import settings
 from django.core import signing
 from django.utils import timezone
 
-from compute import environments, isolation, log_index, logs
+from compute import isolation, log_index, logs
+from compute.builds import interpreter_of
 from compute.drivers.base import Handle, JobSpec
 from compute.models import Job, Node
 from compute.processes import ProcessSpec, start
@@ -62,7 +63,7 @@ def launch(job: Job, nodes: Sequence[Node | None]) -> Handle:
     Starting the same job twice starts its processes once. Returns {"ranks": [process handle, …]}.
     """
     spec: JobSpec = job.spec
-    python = environments.interpreter_of(job.environment) if job.environment else Path(spec["interpreter"])
+    python = interpreter_of(job.environment) if job.environment else Path(spec["interpreter"])
     command = [str(python), spec["script"], *spec["arguments"]]
     port = job.handle.get("port") or _free_port()
     user = isolation.user_of(job)
