@@ -16,12 +16,10 @@ whenever something moved; where nothing moves, the plan is empty. The rules, in 
   and idle nodes below the same limit are let go for who comes earlier.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Sequence
 
-from compute.engines.ceilings import Ceiling, Ceilings
+from compute.engines.ceilings import Ceiling
+from compute.engines.draft import Draft, Got
 from compute.engines.facts import (
     NOTHING,
     RESOURCES,
@@ -33,10 +31,8 @@ from compute.engines.facts import (
     NodeView,
     Placement,
     Plan,
-    Preempt,
     Release,
     Room,
-    Slice,
     Wait,
     WaitKind,
     can_ever_run,
@@ -56,89 +52,24 @@ def plan(
     `clusters` holds every cluster that has a node or a job on this host, `nodes` every node that is not gone
     yet, `jobs` those that wait, `ceilings` the limits of cores that hold for them.
     """
-    draft = _Draft(capacity, clusters, nodes, jobs, ceilings)
-    draft.release_what_is_unwanted()
-    waiting = sorted((job for job in jobs if draft.may_run(job)), key=lambda job: job.turn)
+    planner = _Planner(capacity, clusters, nodes, jobs, ceilings)
+    planner.release_what_is_unwanted()
+    waiting = sorted((job for job in jobs if planner.may_run(job)), key=lambda job: job.turn)
     # Dedicated first: what they need of low-priority nodes is taken before low-priority jobs sit down on them.
     for low_priority in (False, True):
         for job in waiting:
-            if job.ready and draft.clusters[job.cluster].low_priority == low_priority:
-                draft.serve(job)
-        draft.keep_minimums(low_priority=low_priority)
+            if job.ready and planner.clusters[job.cluster].low_priority == low_priority:
+                planner.serve(job)
+        planner.keep_minimums(low_priority=low_priority)
     for job in waiting:
         if not job.ready:
-            draft.serve(job)
-    draft.release_idle(now)
-    return draft.plan()
+            planner.serve(job)
+    planner.release_idle(now)
+    return planner.plan()
 
 
-class _Got(StrEnum):
-    """How the search for room ended."""
-
-    NOW = "now"
-    COMING = "coming"  # nodes are leaving; their room is held for it
-    SHORT = "short"  # others must end first
-
-
-@dataclass(frozen=True)
-class _Hold:
-    """Room that a job waits for, though it cannot have it all yet."""
-
-    job: JobView
-    need: Room
-
-
-class _Draft:
-    """A plan in the making: the world as it will be when what was decided so far is done."""
-
-    def __init__(
-        self,
-        capacity: Capacity,
-        clusters: Sequence[ClusterView],
-        nodes: Sequence[NodeView],
-        jobs: Sequence[JobView],
-        ceilings: Sequence[Ceiling],
-    ) -> None:
-        self.capacity = capacity
-        self.quota = Ceilings(ceilings)
-        self.clusters = {cluster.id: cluster for cluster in sorted(clusters, key=lambda c: c.id)}
-        self.nodes = sorted(nodes, key=lambda node: node.id)
-        self.count = Counter(node.cluster for node in nodes)  # every node holds room, whatever its state
-        self.alive: dict[int, dict[int, NodeView]] = {cluster: {} for cluster in self.clusters}
-        self.free: Room = capacity
-        self.coming = NOTHING  # room of nodes on their way out
-        for node in self.nodes:
-            size = self.slice_of(node)
-            self.free -= size
-            if node.state in {"preparing", "idle", "running"}:
-                self.alive[node.cluster][node.id] = node
-            elif node.state != "unusable":
-                self.coming += size
-                self.quota.leaves(node.cluster, size.cpus)
-        self.unclaimed = {cluster: _idle_first(alive.values()) for cluster, alive in self.alive.items()}
-        self.fresh: Counter[int] = Counter()  # nodes created by this plan that no job has claimed
-        self.growth: Counter[int] = Counter()  # nodes created by this plan, or whose room is on its way
-        self.hoped: Counter[int] = Counter()  # nodes whose room is waited for
-        self.promised = NOTHING  # room on its way, to somebody
-        self.holds: list[_Hold] = []
-        self.runs = {node.id: node.job for node in self.nodes if node.state == "running"}
-        self.wanted = {job.cluster for job in jobs}
-        self.kept: dict[int, dict[int, Room]] = {}
-        self.heads: dict[int, int] = {}  # cluster → the first ready job that waits there
-        self.place: list[Placement] = []
-        self.create: list[Create] = []
-        self.release: list[Release] = []
-        self.preempt: list[Preempt] = []
-        self.waits: dict[int, Wait] = {}
-
-    def plan(self) -> Plan:
-        return Plan(tuple(self.place), tuple(self.create), tuple(self.release), tuple(self.preempt), self.waits)
-
-    def slice_of(self, node: NodeView) -> Slice:
-        return self.clusters[node.cluster].slice
-
-    def is_low(self, node: NodeView) -> bool:
-        return self.clusters[node.cluster].low_priority
+class _Planner(Draft):
+    """Gives everybody their turn, and says why who waits does."""
 
     # What goes, whoever waits
 
@@ -162,22 +93,6 @@ class _Draft:
                 if now - node.since >= cluster.idle_seconds:
                     self.give_up(node)
                     self.release.append(Release(node.id, Cause.IDLE))
-
-    def idle(self, cluster: int) -> list[NodeView]:
-        """Return the idle nodes that nobody claimed, the longest idle first."""
-        return sorted((n for n in self.unclaimed[cluster] if n.state == "idle"), key=lambda n: (n.since, n.id))
-
-    def spare(self, cluster: ClusterView) -> list[NodeView]:
-        """Return the idle nodes that nobody claimed and the minimum does not keep, the longest idle first."""
-        return self.idle(cluster.id)[: max(0, len(self.alive[cluster.id]) - cluster.keeps)]
-
-    def give_up(self, node: NodeView) -> None:
-        """Count on the room of a node that goes."""
-        del self.alive[node.cluster][node.id]
-        self.unclaimed[node.cluster] = [n for n in self.unclaimed[node.cluster] if n.id != node.id]
-        self.runs.pop(node.id, None)
-        self.coming += self.slice_of(node)
-        self.quota.leaves(node.cluster, self.slice_of(node).cpus)
 
     # Jobs
 
@@ -226,7 +141,7 @@ class _Draft:
         if over := self.quota.over_of_job(job.id, cores):
             # What its people may run on, it waits for, and nobody of theirs who comes later overtakes it.
             self.quota.take_for_job(job.id, cores)
-            self.waits[job.id] = self.wait(job, job.nodes, job.nodes, _Got.SHORT, NOTHING, None, over)
+            self.waits[job.id] = self.wait(job, job.nodes, job.nodes, Got.SHORT, NOTHING, None, over)
             return
         unclaimed = self.unclaimed[cluster.id]
         mine, self.unclaimed[cluster.id] = unclaimed[: job.nodes], unclaimed[job.nodes :]
@@ -242,16 +157,16 @@ class _Draft:
         more = min(
             rest, max(0, cluster.max_nodes - self.count[cluster.id] - self.growth[cluster.id] - self.hoped[cluster.id])
         )
-        got, missing, behind, over = _Got.NOW, NOTHING, None, None
+        got, missing, behind, over = Got.NOW, NOTHING, None, None
         if more:
             got, over = self.find_quota(cluster, more, job, completes=more == rest)
-            if got is _Got.NOW:
+            if got is Got.NOW:
                 got, missing, behind = self.find_room(cluster, more, job, completes=more == rest)
-                self.quota.take(cluster.id, 0 if got is _Got.SHORT else more * cluster.slice.cpus)
-            (self.hoped if got is _Got.SHORT else self.growth)[cluster.id] += more
-            if got is _Got.NOW:
+                self.quota.take(cluster.id, 0 if got is Got.SHORT else more * cluster.slice.cpus)
+            (self.hoped if got is Got.SHORT else self.growth)[cluster.id] += more
+            if got is Got.NOW:
                 self.create.append(Create(cluster.id, more, job.id, Cause.JOB))
-        if rest > more and job.ready and job.guaranteed and got is not _Got.SHORT:
+        if rest > more and job.ready and job.guaranteed and got is not Got.SHORT:
             self.take_back(job, cluster, rest - more)
         self.waits[job.id] = self.wait(job, rest, more, got, missing, behind, over)
         if self.waits[job.id].kind in {WaitKind.NODES_STARTING, WaitKind.ROOM_BEING_MADE}:
@@ -260,7 +175,7 @@ class _Draft:
             self.heads.setdefault(cluster.id, job.id)
 
     def wait(
-        self, job: JobView, rest: int, more: int, got: _Got, missing: Room, behind: int | None, over: Ceiling | None
+        self, job: JobView, rest: int, more: int, got: Got, missing: Room, behind: int | None, over: Ceiling | None
     ) -> Wait:
         """Say why a job waits that has claimed all but `rest` of its nodes, and `got` room for `more` of these.
 
@@ -275,17 +190,17 @@ class _Draft:
             kind = WaitKind.ENVIRONMENT
         elif over is not None and over.jobs:
             kind = WaitKind.QUOTA
-        elif got is _Got.NOW and more == rest:
+        elif got is Got.NOW and more == rest:
             kind = WaitKind.NODES_STARTING
-        elif got is _Got.COMING and more == rest:
+        elif got is Got.COMING and more == rest:
             kind = WaitKind.ROOM_BEING_MADE
         elif cluster.id in self.heads:
             kind, behind = WaitKind.BEHIND, self.heads[cluster.id]
-        elif got is _Got.SHORT and over is not None:
+        elif got is Got.SHORT and over is not None:
             kind = WaitKind.QUOTA
             held = {c: self.clusters[c].slice * len(nodes) for c, nodes in self.alive.items() if c in over.clusters}
             missing = Room(cluster.slice.cpus, 0, 0)
-        elif got is _Got.SHORT:
+        elif got is Got.SHORT:
             kind = WaitKind.HOST_FULL
             held = {c: self.clusters[c].slice * len(nodes) for c, nodes in self.alive.items()}
         else:
@@ -306,7 +221,7 @@ class _Draft:
             ceiling=over.id if over is not None and kind is WaitKind.QUOTA else None,
         )
 
-    # Room
+    # Minimums
 
     def keep_minimums(self, *, low_priority: bool) -> None:
         """Grow clusters that are below their minimum, as far as there is or can be room: each node counts by itself."""
@@ -319,169 +234,16 @@ class _Draft:
                 - self.growth[cluster.id]
             ):
                 got, _over = self.find_quota(cluster, 1, None, completes=True)
-                if got is _Got.NOW:
+                if got is Got.NOW:
                     got, _missing, _behind = self.find_room(cluster, 1, None, completes=True)
-                    self.quota.take(cluster.id, 0 if got is _Got.SHORT else cluster.slice.cpus)
-                if got is _Got.SHORT:
+                    self.quota.take(cluster.id, 0 if got is Got.SHORT else cluster.slice.cpus)
+                if got is Got.SHORT:
                     break
                 self.growth[cluster.id] += 1
-                created += got is _Got.NOW
+                created += got is Got.NOW
             if created:
                 self.fresh[cluster.id] += created
                 self.create.append(Create(cluster.id, created, None, Cause.MINIMUM))
-
-    def find_room(
-        self, cluster: ClusterView, count: int, job: JobView | None, *, completes: bool
-    ) -> tuple[_Got, Room, int | None]:
-        """Take or make room for `count` more nodes; say how it went, what is missing, and who earlier holds it.
-
-        `job` is None for a minimum; `completes` says whether the job can start once it has them.
-        """
-        need = cluster.slice * count
-        earlier = [h for h in self.holds if h.job.cluster != cluster.id if job is None or h.job.turn < job.turn]
-        held = sum((h.need for h in earlier), self.promised)
-        if (self.free - held).holds(need):
-            self.free -= need
-            return _Got.NOW, NOTHING, None
-        missing = (self.free + self.coming - held).gap(need)
-        if any(missing):
-            ready = job is None or job.ready
-            spare = [
-                node for other in self.clusters.values() if self.may_ask(cluster, other) for node in self.spare(other)
-            ]
-            victims = self.victims(cluster, spare, job) if completes and ready else []
-            chosen = self.cover(missing, spare, victims)
-            met = self.sum_of(chosen).holds(missing)
-            if not met or not completes:  # what a low-priority node gives up must be of use at once
-                chosen = [n for n in chosen if n in spare and (cluster.low_priority or not self.is_low(n))]
-                met = self.sum_of(chosen).holds(missing)
-            if not met and (job is None or not ready):  # neither takes what will not do, nor keeps others from it
-                return _Got.SHORT, missing, None
-            blocker = earlier[0].job.id if earlier and (self.free + self.coming - self.promised).holds(need) else None
-            self.let_go(chosen, cluster, job, spare)
-            if job is not None and not met:
-                self.holds.append(_Hold(job, need))
-                return _Got.SHORT, missing, blocker
-        self.promised += need
-        return _Got.COMING, missing, None
-
-    def find_quota(
-        self, cluster: ClusterView, count: int, job: JobView | None, *, completes: bool
-    ) -> tuple[_Got, Ceiling | None]:
-        """Look whether limits of cores let a cluster have `count` more nodes; say how it went, and which is short.
-
-        Idle nodes below the same limits are let go for it, as for room, and borrowed ones for who is guaranteed them.
-        What comes by that is taken; what is there already, only once there is room, too.
-        """
-        cores = count * cluster.slice.cpus
-        over = self.quota.over(cluster.id, cores)
-        if over is None:
-            return _Got.NOW, None
-        spare = [node for other in self.clusters.values() if self.may_ask(cluster, other) for node in self.spare(other)]
-        chosen, short = self.cover_quota(cluster, cores, [*spare, *(self.borrowed(job) if completes else [])])
-        if short:
-            chosen, _short = self.cover_quota(cluster, cores, spare)  # nobody is stopped for what will not do
-        if short and (job is None or not job.ready):
-            return _Got.SHORT, short
-        self.let_go(chosen, cluster, job, spare)
-        self.quota.take(cluster.id, cores)
-        return (_Got.SHORT, short) if short else (_Got.COMING, over)
-
-    def cover_quota(
-        self, cluster: ClusterView, cores: int, candidates: Sequence[NodeView]
-    ) -> tuple[list[NodeView], Ceiling | None]:
-        """Choose nodes below the limits that are short, the first ones first; return also which stays short."""
-        chosen: list[NodeView] = []
-        freed: Counter[int] = Counter()
-        while short := self.quota.over(cluster.id, cores, freed=freed):
-            node = next((n for n in candidates if n not in chosen and n.cluster in short.clusters), None)
-            if node is None:
-                return chosen, short
-            chosen.append(node)
-            freed[node.cluster] += self.slice_of(node).cpus
-        return chosen, None
-
-    def may_ask(self, cluster: ClusterView, other: ClusterView) -> bool:
-        """Say whether idle nodes of `other` that nobody claimed so far are there for `cluster`."""
-        if other.id == cluster.id:
-            return False
-        # Low-priority jobs have not claimed theirs yet when a dedicated cluster asks.
-        return cluster.low_priority or not other.low_priority or other.id not in self.wanted
-
-    def victims(self, cluster: ClusterView, spare: list[NodeView], job: JobView | None) -> list[NodeView]:
-        """Return the nodes that may be taken for a job or a minimum, in the order they go.
-
-        Low-priority ones for a dedicated cluster; then, for who is guaranteed them, borrowed ones.
-        """
-        kept_out = {node.id for node in spare}
-        low = [
-            node
-            for other in ([] if cluster.low_priority else self.clusters.values())
-            if other.low_priority
-            for node in self.alive[other.id].values()
-            if node.id not in kept_out
-        ]
-        low.sort(key=lambda node: (node.id in self.runs, -node.created, -node.id))
-        return [*low, *(node for node in self.borrowed(job) if node not in low)]
-
-    def borrowed(self, job: JobView | None) -> list[NodeView]:
-        """Return the nodes that run borrowed work and are there for a job, the latest placed first."""
-        if job is None or not job.ready or not job.guaranteed:
-            return []
-        there = [self.alive[cluster] for cluster in job.takes_from if cluster in self.alive]
-        found = [node for nodes in there for node in nodes.values() if node.borrowed and node.id in self.runs]
-        return sorted(found, key=lambda node: (-node.since, -(self.runs[node.id] or 0), -node.id))
-
-    def take_back(self, job: JobView, cluster: ClusterView, count: int) -> None:
-        """Take borrowed nodes of a job's own cluster, which has as many as it may have: enough of them, or none."""
-        count -= self.count[cluster.id] - len(self.alive[cluster.id])  # these are on their way out already
-        own = [node for node in self.borrowed(job) if node.cluster == cluster.id]
-        if 0 < count <= len(own):
-            self.let_go(own[:count], cluster, job, [])
-
-    def cover(self, missing: Room, spare: list[NodeView], victims: list[NodeView]) -> list[NodeView]:
-        """Choose nodes whose room makes up for `missing`, as few as needed; or all that help, when they do not do."""
-        chosen: list[NodeView] = []
-        candidates = [*spare, *victims]
-        left = missing
-        while candidates and any(left):
-            # A job that loses one node loses all of them: take its other nodes before another job's.
-            hit = {self.runs.get(node.id) for node in chosen} - {None}
-            helpful = [node for node in candidates if self.slice_of(node).shares(left)]
-            if not helpful:
-                break
-            first = helpful[0]
-            if first.id in self.runs:
-                first = next((node for node in helpful if self.runs.get(node.id) in hit), first)
-            candidates.remove(first)
-            chosen.append(first)
-            left = self.sum_of(chosen).gap(missing)
-        for node in reversed(chosen) if not any(left) else ():
-            others = [n for n in chosen if n is not node]
-            if self.sum_of(others).holds(missing):
-                chosen = others
-        return chosen
-
-    def sum_of(self, nodes: Sequence[NodeView]) -> Room:
-        return sum((self.slice_of(node) for node in nodes), NOTHING)
-
-    def let_go(
-        self, nodes: Sequence[NodeView], cluster: ClusterView, job: JobView | None, spare: Sequence[NodeView]
-    ) -> None:
-        """Release those of `nodes` that are spare, and preempt the others."""
-        for_job = None if job is None else job.id
-        for node in nodes:
-            self.give_up(node)
-            if node in spare:
-                self.release.append(Release(node.id, Cause.ROOM, for_job, cluster.id))
-            else:
-                by_priority = self.is_low(node) and not cluster.low_priority
-                self.preempt.append(Preempt(node.id, for_job, cluster.id, borrowed=not by_priority))
-
-
-def _idle_first(nodes: Iterable[NodeView]) -> list[NodeView]:
-    """Return the nodes a waiting job can claim, in the order it does."""
-    return sorted((n for n in nodes if n.state != "running"), key=lambda n: (n.state != "idle", n.id))
 
 
 def _names(missing: Room) -> tuple[str, ...]:
