@@ -258,7 +258,7 @@ def _tabs(request: StudioRequest, run: Run, now: str) -> list[dict[str, Any]]:
 
 
 def _logs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
-    return {"streams": streams_of(run)} | _side(attempts)
+    return _side(attempts)
 
 
 def _side(attempts: list[Attempt]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class RunUsage:
 
 def of_run(run: Run, *, with_children: bool = False) -> RunUsage:
     """Return what a run used until now; `with_children`: with its children's and their children's."""
-    ways = ["run", "run__parent", "run__parent__parent"] if with_children else ["run"]
+    ways = ["run", "run__parent", "run__parent__parent"] if with_children and run.children.exists() else ["run"]
     found = (JobUsage.objects.filter(**{f"job__run_attempt__{way}": run}).select_related("job") for way in ways)
     return summed(chain.from_iterable(rows.order_by("pk") for rows in found))
 

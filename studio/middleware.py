@@ -28,7 +28,7 @@ class StudioErrors:
         if "%00" in request.META.get("QUERY_STRING", ""):
             request.META["QUERY_STRING"] = request.META["QUERY_STRING"].replace("%00", "")
         response = self.get_response(request)
-        patch_vary_headers(response, ["HX-Request"])  # one URL serves the page and its parts
+        patch_vary_headers(response, ["HX-Request", "HX-Target"])  # one URL serves the page and its parts
         response.setdefault("Cache-Control", "private")  # what is for everybody says so itself
         return response
 

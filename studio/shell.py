@@ -53,6 +53,17 @@ class Frame:
         return "base.html" if self.is_signed_in else "plain.html"
 
     @property
+    def stays(self) -> bool:
+        """Say whether the browser has the frame already and puts only the content into it, as static/js/go.js does."""
+        htmx = getattr(self.request, "htmx", None)
+        return htmx is not None and htmx.target == "main" and not htmx.history_restore_request
+
+    @property
+    def skeleton(self) -> str:
+        """Return the template around the content and, unless it stays, the frame."""
+        return "_within.html" if self.stays else "document.html"
+
+    @property
     def theme(self) -> str:
         """Return "light", "dark" or "system"."""
         return str(getattr(getattr(self.request, "user", None), "theme", "system"))

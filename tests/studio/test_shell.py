@@ -263,6 +263,25 @@ def test_the_frame_counts_in_one_query(as_user, ana, workspace, make_run):
     assert len(queries) <= 9
 
 
+def test_a_frame_that_stays_gets_the_content_alone(as_user, ana, workspace, make_run):
+    run = make_run("brave_fox", RunStatus.COMPLETED)
+    client, address = as_user(ana), f"/w/{workspace.name}/runs/{run.run_id}/"
+    whole = client.get(address)
+    content = client.get(address, headers=HTMX | {"HX-Target": "main"})
+    again = client.get(address, headers=HTMX | {"HX-Target": "main", "HX-History-Restore-Request": "true"})
+    assert whole["Vary"] == content["Vary"]
+    assert "HX-Target" in content["Vary"]
+    main = re.compile(r'<main id="main".*</main>', re.DOTALL)
+    said = [
+        re.sub(r'name="(token|csrfmiddlewaretoken)" value="[^"]*"|[0-9.]+ s</time>', "", main.findall(page.text)[0])
+        for page in (whole, content, again)
+    ]
+    assert said[0] == said[1] == said[2]
+    assert "<title>brave_fox · vision-team · Compute Studio</title>" in content.text
+    assert ['<nav class="nav"' in page.text for page in (whole, content, again)] == [True, False, True]
+    assert ["<html" in page.text for page in (whole, content, again)] == [True, False, True]
+
+
 def test_healthz_needs_no_sign_in(db):
     assert Client().get("/healthz").text == "ok\n"
 
