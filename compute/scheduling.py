@@ -56,12 +56,23 @@ class Decided:
     def __bool__(self) -> bool:
         return bool(self.placed or self.created or self.leaving or self.preempted)
 
+    def settles(self, world: World) -> bool:
+        """Say whether nothing can be left to decide: all that waited has its place, and no node comes or goes."""
+        moving = self.created or self.leaving or self.preempted
+        return len(self.placed) == len(world.jobs) and not moving and not world.guarantees.markets
+
 
 def schedule() -> list[Job]:
     """Give this machine's nodes to jobs, until nothing is left to do; return the jobs started."""
-    started: list[Job] = []
     host = embedded.this_host()
-    _sweep()
+    started = _schedule(host)
+    if _sweep():  # what waits for room is looked at again; what has room already does not wait for this
+        started += _schedule(host)
+    return started
+
+
+def _schedule(host: Host) -> list[Job]:
+    started: list[Job] = []
     for _round in range(MOST_ROUNDS):
         with transaction.atomic():
             world = _read(Host.objects.select_for_update().get(pk=host.pk))
@@ -73,6 +84,8 @@ def schedule() -> list[Job]:
             break
         _carry_out(decided)
         started += decided.placed
+        if decided.settles(world):
+            break
     else:
         logger.warning("The scheduler did not settle in %d rounds.", MOST_ROUNDS)
     return started
@@ -113,16 +126,21 @@ def settle() -> None:
         _settle_allocation(target)
 
 
-def _sweep() -> None:
-    """Remove the nodes that were on their way out and have no job any more, and the targets that have no node."""
+def _sweep() -> bool:
+    """Remove the nodes that were on their way out and have no job any more, and the targets that have no node.
+
+    Returns whether there was such a node.
+    """
     on_their_way = Node.objects.filter(state__in=[NodeState.PREEMPTED, NodeState.LEAVING])
-    for node in on_their_way.filter(Q(job=None) | Q(job__state=JobState.ENDED)).select_related("target__workspace"):
+    gone = on_their_way.filter(Q(job=None) | Q(job__state=JobState.ENDED)).select_related("target__workspace")
+    for node in gone:
         _remove(node)
         _settle_allocation(node.target)
     ours = ComputeTarget.objects.existing().of_kinds(*kinds_with(Provisions))
     deleting = ours.filter(provisioning_state=ProvisioningState.DELETING, nodes=None)
     for target in deleting.exclude(jobs__in=Job.objects.active()).select_related("workspace"):
         _finish_deletion(target)
+    return bool(gone)
 
 
 def _finish_deletion(target: ComputeTarget) -> None:

@@ -426,7 +426,6 @@ class Shepherd:
             env = spec["env"] | {"STUDIO_RUN_ID": spec["tag"], "STUDIO_CONTROL": self.name}
             os.setsid()
             os.umask(0o022)
-            os.nice(spec["nice"])
             try:
                 with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:  # noqa: PTH123
                     file.write(b"500")  # when the machine runs out of memory, runs go before the studio
@@ -449,6 +448,7 @@ class Shepherd:
                 hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
                 most = spec["most_tasks"] if hard == resource.RLIM_INFINITY else min(spec["most_tasks"], hard)
                 resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+            os.nice(spec["nice"])  # no sooner: what is done here is waited for
             doing = spec["argv"][0]
             os.dup2(output, 1)
             os.dup2(output, 2)
