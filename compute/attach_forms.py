@@ -84,6 +84,12 @@ class AttachForm(forms.Form):
         """Say whether there is a credential of that name: typed now, or kept from before."""
         return bool(self.cleaned_data.get(secret)) or secret in self.kept
 
+    @classmethod
+    def is_of_use(cls, name: str, config: dict[str, Any]) -> bool:
+        """Say whether what was typed into a field matters, beside the other choices that were made."""
+        on, value = cls.shown_with.get(name, ("", ""))
+        return not on or config.get(on) == value
+
     def unused(self) -> frozenset[str]:
         """Return the credentials that what was chosen leaves without use: they are forgotten, also kept ones."""
         return frozenset()

@@ -157,7 +157,8 @@ class _Page:
         form = form or self._form()
         facts |= {
             "form": form,
-            "groups": _groups(form),
+            "groups": (groups := _groups(form)),
+            "is_unfolded": any(one.says_something for one in groups["folded"]),
             "needs": driver.needs if issubclass(driver, Attaches) else (),
             "notice": driver.notice if issubclass(driver, Attaches) else "",
             "takes_keys": "private_key" in form.fields,
@@ -194,6 +195,11 @@ class _Field:
     with_field: str = ""
     with_value: str = ""
     is_kept: bool = False
+
+    @property
+    def says_something(self) -> bool:
+        """Say whether it is wrong, or was changed from what it begins with."""
+        return bool(self.bound.errors) or self.bound.value() not in (None, "", self.bound.field.initial)
 
 
 def _groups(form: AttachForm) -> dict[str, list[_Field]]:

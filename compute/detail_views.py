@@ -90,8 +90,11 @@ def _facts(request: StudioRequest, target: ComputeTarget, shown: str) -> dict[st
 
 def _typed(target: ComputeTarget) -> Iterator[tuple[Any, Any]]:
     """Yield what was typed when it was attached: labels and values, in the form's order."""
-    fields: dict[str, Any] = getattr(target.driver.form, "base_fields", {})
+    form: Any = target.driver.form
+    fields: dict[str, Any] = form.base_fields if isinstance(target.driver, Attaches) else {}
     for name, field in fields.items():
+        if not form.is_of_use(name, target.config):
+            continue
         if (value := target.config.get(name)) not in (None, "", [], {}):
             choices = dict(getattr(field, "choices", ()))
             yield field.label, choices.get(value, value) if isinstance(value, str) else value

@@ -36,6 +36,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from compute import attaching
 from compute.drivers import kinds_with
 from compute.drivers.base import Attaches, Provisions, Resizes, Starts
+from compute.host_keys import CHANGED
 from compute.models import ComputeTarget, Examination, Job, Node
 from compute.prices.price import Price, Prices
 from compute.sizes import VmSize, find
@@ -258,7 +259,9 @@ class Row:
 
     @property
     def has_passed(self) -> bool:
-        return self.examination is not None and attaching.has_passed(self.examination)
+        """Say whether the connection was found well; a host key that has changed since is not."""
+        is_well = self.examination is not None and attaching.has_passed(self.examination)
+        return is_well and CHANGED not in self.target.config
 
     @property
     def state(self) -> Shown:

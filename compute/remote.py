@@ -60,6 +60,7 @@ class Link:
     machine: ssh.Machine
     channel: "paramiko.Channel"
     facts: dict[str, Any] = field(default_factory=dict)  # what `farside.hello` says
+    skew: float = 0.0  # seconds that its clock was before the studio's when it said so
     asked: dict[int, "Future[Any]"] = field(default_factory=dict)
     followers: dict[str, Follower] = field(default_factory=dict)
     used_at: float = field(default_factory=time.monotonic)
@@ -231,10 +232,11 @@ def begin(account: ssh.Account) -> Link:
         link = Link(machine, channel, noise=noise)
         threading.Thread(target=link.listen, args=(source,), name=f"link-{account.address}", daemon=True).start()
         link.facts = link.ask("hello", shepherd=Path(shepherd.__file__).read_text())
+        link.skew = float(link.facts["time"]) - time.time()
     except TargetUnreachable:
         machine.close()
         raise
-    except (OSError, ValueError, EOFError) as exc:
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as exc:
         machine.close()
         if getattr(exc, "errno", None) == 28:
             raise TargetUnreachable(*disk_full(account)) from exc

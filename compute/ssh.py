@@ -25,6 +25,7 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs tracebacks o
 CONNECT_WITHIN = 10.0  # seconds, for each step: TCP, banner, key exchange, signing in
 KEEP_ALIVE = 15  # seconds
 MOST_BEFORE_KEYS = 256 * 1024  # bytes that a machine may say until keys are exchanged: banner, lists, a key
+NO_GREETING = "Error reading SSH protocol banner"  # paramiko's words, and the words of what was in the way behind them
 LEAST_RSA = 2048  # bits
 PUTTY = b"PuTTY-User-Key-File"
 HostKey = dict[str, str]  # {"type": "ssh-ed25519", "key": base64, "sha256": "SHA256:…"}
@@ -273,11 +274,15 @@ class _Guarded:
         if self.left is not None:
             self.left -= len(data)
             if self.left < 0:
-                raise ConnectionAbortedError(_("it says more than SSH has to say before keys are exchanged"))
+                raise ConnectionAbortedError(_too_much())
         return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wire, name)
+
+
+def _too_much() -> str:
+    return _("it says more than SSH has to say before keys are exchanged")
 
 
 def _unpinned(account: Account) -> Account:
@@ -373,5 +378,9 @@ def _unreachable(account: Account, exc: BaseException) -> StudioError:
 
 def words(exc: BaseException) -> str:
     """Return what an error says, in a line that is fit to be shown."""
+    if isinstance(exc, EOFError):
+        return _("it hangs up")
     said = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    if said.startswith(NO_GREETING):
+        said = _too_much() if said.endswith(_too_much()) else _("it does not greet as SSH does")
     return " ".join("".join(c if c.isprintable() else " " for c in said[:200]).split()).rstrip(".")

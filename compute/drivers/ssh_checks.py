@@ -1,6 +1,5 @@
 """The connection doctor for machines that are reached over SSH: one question after another, each with its evidence."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -168,7 +167,15 @@ def shell(driver: "OverSsh", link: remote.Link) -> Check:
 
 
 def python(driver: "OverSsh", link: remote.Link) -> Check:
-    return found("python", OK, f"Python {link.facts['python']}")
+    """Name the Python that runs have: of the machine, or the one that the form names, which has to answer."""
+    named = driver.config.get("python") or "python3"
+    if named == "python3" or driver.config.get("environment", "system") != "system":
+        return found("python", OK, f"Python {link.facts['python']}")
+    code, said = link.ask("run", argv=["/usr/bin/env", named, "--version"], seconds=5)
+    if code == 0 and said.startswith("Python "):
+        return found("python", OK, f"{named}: {_line(said)}")
+    remedy = _("Name one that is there: python3, or a whole path such as /opt/venv/bin/python.")
+    return found("python", BAD, f"{named}: {_line(said) or _('it does not answer')}", remedy)
 
 
 def disk(driver: "OverSsh", link: remote.Link) -> Check:
@@ -178,7 +185,7 @@ def disk(driver: "OverSsh", link: remote.Link) -> Check:
 
 
 def clock(driver: "OverSsh", link: remote.Link) -> Check:
-    skew = float(link.facts["time"]) - time.time()
+    skew = round(link.skew, 1) or 0.0  # and no -0.0
     said = _("%(n)+.1f s from the studio's") % {"n": skew}
     if abs(skew) <= MOST_SKEW:
         return found("clock", OK, said)
@@ -206,18 +213,38 @@ def system(driver: "OverSsh", link: remote.Link) -> Check:
 
 
 def conda(driver: "OverSsh", link: remote.Link) -> Check:
-    if there := link.ask("which", names=["conda"])["conda"]:
-        return found("conda", OK, str(there)[:200])
+    """Find conda, and in it the environment that the form names."""
     needed = driver.config.get("environment") == "conda"
-    return _lacks("conda", needed=needed, remedy=_("Install Miniforge there, or use the system’s Python."))
+    there = link.ask("which", names=["conda"])["conda"]
+    if not there:
+        return _lacks("conda", needed=needed, remedy=_("Install Miniforge there, or use the system’s Python."))
+    if not needed:
+        return found("conda", OK, str(there)[:200])
+    name = driver.config["conda_name"]
+    code, said = link.ask("run", argv=["conda", "run", "-n", name, "python", "--version"], seconds=20, patience=30)
+    if code == 0:
+        return found("conda", OK, f"{name}: {_line(said)}")
+    remedy = _("Name one with a Python in it that “conda env list” shows there.")
+    evidence = f"{name}: {_line(said) or _('it does not answer')}"
+    return replace(found("conda", BAD, evidence, remedy), needed=True)
 
 
 def docker(driver: "OverSsh", link: remote.Link) -> Check:
     code, said = link.ask("run", argv=["docker", "version", "--format", "{{.Server.Version}}"], seconds=4)
+    needed = driver.config.get("environment") == "docker"
+    if code == 0 and needed:
+        return _image(driver.config["docker_image"], said.strip()[:100], link)
     if code == 0:
         return found("docker", OK, said.strip()[:100])
-    needed = driver.config.get("environment") == "docker"
     return _lacks("docker", needed=needed, remedy=_("Install it there, and add the user to the group docker."))
+
+
+def _image(name: str, version: str, link: remote.Link) -> Check:
+    code, _said = link.ask("run", argv=["docker", "image", "inspect", "--format", "{{.Id}}", name], seconds=5)
+    if code == 0:
+        return found("docker", OK, _("%(version)s, and %(image)s is there") % {"version": version, "image": name})
+    said = _("%(version)s; %(image)s is not there yet") % {"version": version, "image": name}
+    return found("docker", WARN, said, _("The first run fetches it, which takes a while: docker pull, to try it now."))
 
 
 def gpu(driver: "OverSsh", link: remote.Link) -> Check:
@@ -236,6 +263,10 @@ def gpu(driver: "OverSsh", link: remote.Link) -> Check:
             + _("%(name)s, driver %(version)s, %(memory)s") % {"name": name, "version": version, "memory": memory}
         )
     return found("gpu", OK, "; ".join(named)[:300])
+
+
+def _line(said: str) -> str:
+    return " ".join(said.split())[-300:]
 
 
 def _lacks(key: str, *, needed: bool, remedy: str) -> Check:

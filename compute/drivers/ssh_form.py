@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django import forms
+from django.utils.choices import CallableChoiceIterator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
@@ -35,6 +36,7 @@ NOT_IN_ADDRESSES = frozenset(" /@\\'\"`$;|&<>()[]{}*?!")
 NOT_IN_NAMES = frozenset(" /:@\\'\"`$;|&<>")
 
 
+ANOTHER = "*"  # instead of the name of an attached jump host: one that is described here
 JUMP = ("jump_address", "jump_port", "jump_username", "jump_private_key", "jump_passphrase", "jump_password")
 
 
@@ -45,8 +47,10 @@ class SshForm(AzureForm):
         "private_key": ("authentication", "key"),
         "passphrase": ("authentication", "key"),
         "password": ("authentication", "password"),
+        **dict.fromkeys(JUMP, ("jump_host", ANOTHER)),
     }
     folded: ClassVar[tuple[str, ...]] = ("jump_host", *JUMP, "resource_id")
+    wanted = frozenset({"jump_address", "jump_username"})
 
     address = forms.CharField(label=gettext_lazy("Host name or IP address"), max_length=255)
     ssh_port = forms.IntegerField(label=gettext_lazy("SSH port"), initial=22, min_value=1, max_value=65535)
@@ -75,16 +79,10 @@ class SshForm(AzureForm):
         label=gettext_lazy("Jump host"),
         required=False,
         max_length=24,
-        help_text=gettext_lazy(
-            "The name of an attached machine to go through, where this one cannot be reached directly."
-        ),
+        widget=forms.Select,
+        help_text=gettext_lazy("A machine to go through, where this one cannot be reached directly."),
     )
-    jump_address = forms.CharField(
-        label=gettext_lazy("Or a jump host’s address"),
-        required=False,
-        max_length=255,
-        help_text=gettext_lazy("Of one that is not attached here: say below how to sign in to it."),
-    )
+    jump_address = forms.CharField(label=gettext_lazy("The jump host’s address"), required=False, max_length=255)
     jump_port = forms.IntegerField(
         label=gettext_lazy("The jump host’s port"), required=False, initial=22, min_value=1, max_value=65535
     )
@@ -96,6 +94,25 @@ class SshForm(AzureForm):
     jump_password = SecretField(
         label=gettext_lazy("Or the jump host’s password"), required=False, one_line=True, max_length=1000
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        widget: Any = self.fields["jump_host"].widget
+        widget.choices = CallableChoiceIterator(self._jump_hosts)
+        if self.initial.get("jump_address") and not self.initial.get("jump_host"):
+            self.initial["jump_host"] = ANOTHER
+
+    def _jump_hosts(self) -> list[tuple[str, str]]:
+        """Return whom one may go through, for people to choose from."""
+        machines = ComputeTarget.objects.existing().filter(workspace=self.workspace, config__has_key="username")
+        names = {t.name for t in machines if not t.config.get("jump_host") and not t.config.get("jump_address")}
+        names |= {str(self["jump_host"].value() or "")}  # also one that is gone meanwhile
+        named = [(name, name) for name in sorted(names - {"", ANOTHER, self.edited})]
+        return [("", _("None: it is reached directly")), *named, (ANOTHER, _("Another one, described here"))]
+
+    @classmethod
+    def is_of_use(cls, name: str, config: dict[str, Any]) -> bool:
+        return bool(config.get("jump_address")) if name in JUMP else super().is_of_use(name, config)
 
     def clean_address(self) -> str:
         return _address(self.cleaned_data["address"])
@@ -111,6 +128,8 @@ class SshForm(AzureForm):
 
     def clean_jump_host(self) -> str:
         name = str(self.cleaned_data["jump_host"]).strip()
+        if name == ANOTHER:
+            return ""
         if name and name == self.edited:
             raise forms.ValidationError(_("A machine cannot be its own jump host."))
         there = ComputeTarget.objects.existing().filter(workspace=self.workspace, name=name)
@@ -136,9 +155,11 @@ class SshForm(AzureForm):
     def _clean_jump(self, cleaned: dict[str, Any]) -> None:
         """Hold that a jump host is either attached or said whole, with a key or a password."""
         if not cleaned.get("jump_address"):
+            if self.data.get("jump_host") == ANOTHER and "jump_address" not in self.errors:
+                self.add_error("jump_address", _("Say where it is, or choose that there is none."))
             return
         if cleaned.get("jump_host"):
-            self.add_error("jump_address", _("There is a name of an attached machine above: give one of the two."))
+            self.add_error("jump_host", _("Choose an attached machine, or describe another one."))
         if "jump_username" in cleaned and not cleaned["jump_username"]:
             self.add_error("jump_username", _("It is needed to sign in."))
         if not self.has("jump_private_key") and not self.has("jump_password"):

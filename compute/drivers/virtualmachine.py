@@ -1,6 +1,7 @@
 """Any Linux machine over SSH: a job is a detached process of the user who signs in."""
 
 import hashlib
+import re
 import shlex
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ from compute.drivers.ssh_form import NEEDS, SshForm
 from compute.models import Job
 
 SYSTEM, CONDA, DOCKER = "system", "conda", "docker"
+_CONDA_NAME = re.compile(r"[^\s/:#\-][^\s/:#]*")  # Source: conda's own rule for names
+_IMAGE = re.compile(r"[a-z0-9][\w.\-:/@]*", re.ASCII | re.IGNORECASE)  # Source: distribution/reference, its alphabet
 DOCKER_RUN = ["/usr/bin/env", "docker", "run", "--rm", "--init"]
 
 
@@ -41,6 +44,27 @@ class VirtualMachineForm(SshForm):
     python = forms.CharField(label=gettext_lazy("Python"), initial="python3", max_length=255, required=False)
     conda_name = forms.CharField(label=gettext_lazy("Name of the conda environment"), max_length=100, required=False)
     docker_image = forms.CharField(label=gettext_lazy("Docker image"), max_length=300, required=False)
+
+    def clean_python(self) -> str:
+        """Hold that it is a program: what begins with a hyphen, or has an equals sign, `env` takes for its own."""
+        python = str(self.cleaned_data["python"]).strip()
+        if python.startswith("-") or "=" in python or not python.isprintable():
+            raise forms.ValidationError(_("This is no name or path of a program."))
+        return python
+
+    def clean_conda_name(self) -> str:
+        name = str(self.cleaned_data["conda_name"]).strip()
+        if name and not _CONDA_NAME.fullmatch(name):
+            raise forms.ValidationError(_("This is no name of a conda environment."))
+        return name
+
+    def clean_docker_image(self) -> str:
+        image = str(self.cleaned_data["docker_image"]).strip()
+        if image and not _IMAGE.fullmatch(image):
+            raise forms.ValidationError(
+                _("This is no name of an image; one reads registry.example.org/team/image:tag.")
+            )
+        return image
 
     def clean(self) -> dict[str, Any]:
         """Hold that the chosen environment is named."""

@@ -5,7 +5,11 @@ import { showWith } from "./with.js";
 const form = document.querySelector("[data-attach]");
 const show = () => showWith(form);
 
-form.addEventListener("change", show);
+form.addEventListener("change", (event) => {
+  show();
+  // Another jump host than the one that is described: what was typed of that one is meant no more.
+  if (event.target.name === "jump_host" && event.target.value !== "*") form.elements.jump_address.value = "";
+});
 addEventListener("pageshow", show);
 show();
 

@@ -84,3 +84,13 @@ def test_what_was_typed_wrongly_is_said_beside_its_field(
     expect(page.locator("#id_ssh_port_error")).to_be_visible()
     expect(page.locator("#id_private_key_error")).to_contain_text("This is the public half of a key.")
     assert not Examination.objects.exclude(sealed={}).exists()
+    more = page.locator("details.more")
+    expect(more).not_to_have_attribute("open", "")  # nothing in it is wrong
+    more.locator("summary").click()
+    there = page.get_by_label("The jump host’s address")
+    expect(there).to_be_hidden()
+    page.get_by_label("Jump host").select_option("*")
+    there.fill("gate.example.org")
+    page.get_by_label("Jump host").select_option("")
+    expect(there).to_be_hidden()
+    expect(there).to_have_value("")  # what is not seen is not meant

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -285,6 +286,7 @@ def _looked(draft: Examination) -> dict[str, dict[str, Any]]:
     ("change", "wrong"),
     [
         ({"jump_host": "gate"}, "jump_host"),
+        ({"jump_host": "*", "jump_address": ""}, "jump_address"),
         ({"jump_username": ""}, "jump_username"),
         ({"jump_password": ""}, "jump_private_key"),
         ({"jump_private_key": "ssh-ed25519 AAAA"}, "jump_private_key"),
@@ -309,6 +311,25 @@ def test_half_a_jump_host_is_refused(workspace: Workspace, change: dict[str, str
     }
     assert VirtualMachineForm(workspace, typed).is_valid()
     assert wrong in VirtualMachineForm(workspace, typed | change).errors
+
+
+def test_jump_hosts_are_chosen_among_the_machines_that_can_be_one(server: Sshd, workspace: Workspace) -> None:
+    attached(workspace, server, name="gate")
+    attached(workspace, server, name="behind", jump_host="gate")
+    attached(workspace, server, name="edited")
+
+    def offered(form: VirtualMachineForm) -> list[str]:
+        return [value for value, _label in form["jump_host"].field.widget.choices]
+
+    assert offered(VirtualMachineForm(workspace, name="edited")) == ["", "gate", "*"]
+    known = {"jump_host": "was-detached"}
+    assert offered(VirtualMachineForm(workspace, initial=known)) == ["", "edited", "gate", "was-detached", "*"]
+    described = VirtualMachineForm(workspace, initial={"jump_host": "", "jump_address": "gate.example.org"})
+    assert described["jump_host"].value() == "*"
+    assert "jump_address" in VirtualMachineForm(workspace, {"jump_host": "*"}).errors
+    assert not VirtualMachineForm.is_of_use("jump_port", {"jump_host": "gate", "jump_port": 22})
+    assert VirtualMachineForm.is_of_use("jump_port", {"jump_address": "gate.example.org", "jump_port": 22})
+    assert not VirtualMachineForm.is_of_use("docker_image", {"environment": "system"})
 
 
 NOISY = """#!/bin/sh
@@ -493,6 +514,7 @@ def test_a_host_that_means_no_good_is_left_in_bounded_time(
             ssh.host_key_of(ssh.Account("127.0.0.1", port, "ana", inside=True))
         assert time.monotonic() - before < 8
         assert caught.value.hint
+        assert not {"Error", "Errno", "banner"} & set(re.findall(r"[A-Z]?[a-z]+", caught.value.message))
         until(lambda: threading.active_count() <= threads + 2, 10)  # nothing goes on listening to it
 
 
