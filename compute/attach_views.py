@@ -199,7 +199,8 @@ class _Field:
     @property
     def says_something(self) -> bool:
         """Say whether it is wrong, or was changed from what it begins with."""
-        return bool(self.bound.errors) or self.bound.value() not in (None, "", self.bound.field.initial)
+        said = str(self.bound.value() or "")
+        return bool(self.bound.errors) or said not in ("", str(self.bound.field.initial))
 
 
 def _groups(form: AttachForm) -> dict[str, list[_Field]]:
