@@ -35,6 +35,7 @@ WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
 WHOLE = 20 * 1024 * 1024  # a larger log is opened at its end
 TAIL = 64 * 1024  # bytes of it at least: from the block on in which they begin
 COUNT_AT_ONCE = 256 * 1024 * 1024  # bytes whose lines are counted before that is told
+COUNT_FIRST = 0.05  # seconds that the tail of a log waits for where its lines are
 CHECK_SECONDS = 5.0  # between two looks at whether it has ended, should a nudge get lost
 
 
@@ -111,6 +112,9 @@ class LogConsumer(PersonalConsumer):
         if sent and uncounted:
             self.counting = asyncio.create_task(self.count(min(uncounted, sent)))
             self.tasks.append(self.counting)
+            # Where the lines are is known already, mostly: then it goes first, and a page that was asked for a line in
+            # the middle loads that beside what follows here.
+            await asyncio.wait([self.counting], timeout=COUNT_FIRST)
         while True:
             size = await feed.beyond(self.sent)
             if size < self.sent:  # cut: what the page has is no longer what there is

@@ -27,7 +27,7 @@ from runs.forms import LONGEST_DESCRIPTION, options_form, pairs_of, span_of, tag
 from runs.listing import PAGE, with_what_a_row_shows
 from runs.models import Attempt, Run
 from runs.states import MOVES, RunStatus
-from runs.streams import streams_of
+from runs.streams import log_socket, streams_of
 from runs.timeline import spans
 from studio.errors import NotThere
 from studio.http import StudioRequest, wants_partial
@@ -258,7 +258,7 @@ def _tabs(request: StudioRequest, run: Run, now: str) -> list[dict[str, Any]]:
 
 
 def _logs(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[str, Any]:
-    return _side(attempts)
+    return {"groups": streams_of(run), "log_socket": log_socket(run)} | _side(attempts)
 
 
 def _side(attempts: list[Attempt]) -> dict[str, Any]:

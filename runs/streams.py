@@ -34,6 +34,11 @@ class StreamGroup:
     streams: list[str]  # "1/std_log.txt", …
 
 
+def log_socket(run: Run) -> str:
+    """Return the path of the websocket that brings the logs of `run`, see `runs.consumers`."""
+    return f"/ws/w/{run.workspace.name}/runs/{run.run_id}/log/"
+
+
 def stream_of(run: Run, stream: str) -> LogStream | None:
     """Return the log of `run` that a page calls `stream`, or None when the run can have none of that name."""
     match = _STREAM.match(stream)

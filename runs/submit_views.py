@@ -24,7 +24,7 @@ from runs.configuration import DEFAULT_MAX_SECONDS
 from runs.detail_views import run_of
 from runs.forms import SubmitForm, initial_like, likeliest_script, options_form, span_of
 from runs.models import Experiment, Run, Snapshot
-from runs.streams import streams_of
+from runs.streams import log_socket, streams_of
 from studio.errors import NotThere, StudioError, TooLarge
 from studio.http import StudioRequest
 from studio.people.models import User
@@ -111,9 +111,8 @@ def _submit(request: StudioRequest) -> HttpResponse:
 
 def _made(request: StudioRequest, run: Run) -> dict[str, str]:
     """Return where the run's page is, and the log that it opens with, for a script that wants both at once."""
-    address, space = _address(request, run), request.workspace.name
     (group, *_earlier) = streams_of(run)
-    return {"location": address, "log": f"/ws/w/{space}/runs/{run.run_id}/log/", "stream": group.streams[0]}
+    return {"location": _address(request, run), "log": log_socket(run), "stream": group.streams[0]}
 
 
 def submitted(form: SubmitForm, *, by: User, take: Callable[[], snapshots.Taken]) -> Run | None:

@@ -1,17 +1,8 @@
-"""What the log viewer's template asks of a run."""
+"""What the log viewer's template asks of a log."""
 
 from django import template
 
-from runs.models import Run
-from runs.streams import StreamGroup, streams_of
-
 register = template.Library()
-
-
-@register.filter
-def log_groups(run: Run) -> list[StreamGroup]:
-    """Return the run's logs by attempt, the newest attempt first."""
-    return streams_of(run)
 
 
 @register.filter

@@ -1,4 +1,5 @@
-// Opens sockets of logs before anything of their page is there. A classic script: no module of the page holds it up.
+// Opens sockets of logs before anything of their page is there: [data-socket][data-stream] on the script itself names
+// the page's own. A classic script in front of the styles, so that neither a module nor a style holds it up.
 (() => {
   const opened = new Map(); // address → {socket, early}: a socket, and what it brought so far
 
@@ -28,11 +29,11 @@
   }
 
   globalThis.logAhead ??= { address, open, take };
-  const section = document.querySelector("[data-log]");
-  if (!section || section.log) return;
+  const { socket, stream } = document.currentScript.dataset;
+  if (!socket) return; // a page that opens one later
   let linked = null;
   try {
     linked = /^#([\w.-]+\/[\w.-]+)/.exec(decodeURIComponent(location.hash)); // as ./link.js has it
   } catch { /* half a letter: it leads nowhere */ }
-  globalThis.logAhead.open(section.dataset.socket, linked?.[1] ?? section.querySelector("[data-log-stream]").value);
+  globalThis.logAhead.open(socket, linked?.[1] ?? stream);
 })();
