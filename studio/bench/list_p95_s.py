@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from studio.bench import Bench
 
 TARGETS, RUNS, EXPERIMENTS = 10_000, 100_000, 2_000
-TIMES, LOOKS = 15, 2  # of the slowest; of every address, to find those
+TIMES, LOOKS = 40, 2  # of the slowest; of every address, to find those
 SLOWEST = 6
 WORDS = ("amber", "brave", "calm", "dapper", "eager", "fuzzy", "gentle", "hardy", "icy", "jolly")
 
