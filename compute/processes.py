@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from compute import shepherd
+from compute import control, procfs, shepherd
 from compute.drivers.base import Handle, Phase
 from compute.states import EndReason
 
@@ -30,7 +30,7 @@ SPARE_AFTER = 0.5  # seconds; what was just started has the CPU first
 _DETACH = """trap '' HUP INT QUIT TERM; log=$1; shift; exec 3<&0; "$@" <&3 3<&- >>"$log" 2>&1 & echo $!"""
 
 # Imported rather than run as a script, it is compiled once and not at every start, which saves 8 ms.
-_SHEPHERD = "import sys; sys.path.append(sys.argv[1]); import shepherd; shepherd.main(*sys.argv[2:])"
+_SHEPHERD = "import sys; sys.path.append(sys.argv[1]); from compute import shepherd; shepherd.main(*sys.argv[2:])"
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ def start(spec: ProcessSpec) -> Handle:
     spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     facts = {name: os.fspath(value) if isinstance(value, Path) else value for name, value in asdict(spec).items()}
     spec_path = os.fspath(spec.folder / "spec.json")
-    if not os.path.lexists(spec_path) and shepherd.write_json(spec_path, facts, once=True):
-        shepherd.write(os.fspath(spec.folder / "spec.marshal"), marshal.dumps(facts))
-    claim = shepherd.read_json(os.fspath(spec.folder / "pid.json"))
+    if not os.path.lexists(spec_path) and control.write_json(spec_path, facts, once=True):
+        control.write(os.fspath(spec.folder / "spec.marshal"), marshal.dumps(facts))
+    claim = control.read_json(os.fspath(spec.folder / "pid.json"))
     identity = _identity(claim) or _launch(spec.folder)
     return {"folder": os.fspath(spec.folder), "tag": spec.tag, **identity}
 
@@ -122,7 +122,7 @@ def look(handle: Handle) -> ProcessReport:
         for identity in (_identity(claim), _identity(handle)):
             if identity and _is_alive(identity):
                 return ProcessReport(Phase.RUNNING if started_at else Phase.STARTING, started_at=started_at)
-    if handle.get("boot_id") != shepherd.boot_id():
+    if handle.get("boot_id") != procfs.boot_id():
         return ProcessReport(
             Phase.ENDED,
             reason=EndReason.LOST,
@@ -152,7 +152,7 @@ def end(handle: Handle, because: EndReason) -> None:
     if _read(handle, "exit.json"):
         return
     try:
-        shepherd.write_json(_path(handle, "end.json"), {"reason": because.value}, once=True)
+        control.write_json(_path(handle, "end.json"), {"reason": because.value}, once=True)
     except FileNotFoundError:
         pass  # the folder is gone: its shepherd heeds TERM without a reason, too
     except OSError:
@@ -168,8 +168,8 @@ def end(handle: Handle, because: EndReason) -> None:
         folder = Path(handle["folder"])
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not _read(handle, "spec.json"):
-            shepherd.write_json(_path(handle, "spec.json"), {"tag": handle["tag"]})
-        shepherd.write_json(_path(handle, "sweep.json"), _launch(folder, "sweep"))
+            control.write_json(_path(handle, "spec.json"), {"tag": handle["tag"]})
+        control.write_json(_path(handle, "sweep.json"), _launch(folder, "sweep"))
 
 
 def pidfd(handle: Handle) -> int | None:
@@ -243,7 +243,7 @@ def _launch(folder: Path, mode: str = "run") -> Handle:
 
 def _detach(stdin: int, log: str, *arguments: str) -> Handle:
     """Start the shepherd as nobody's child. Raises OSError when there is none."""
-    path = Path(shepherd.__file__).absolute().parent
+    path = Path(shepherd.__file__).absolute().parent.parent
     script = [sys.executable, "-I", "-S", "-c", _SHEPHERD, os.fspath(path), *arguments]
     told, tells = os.pipe()
     try:
@@ -268,11 +268,11 @@ def _detach(stdin: int, log: str, *arguments: str) -> Handle:
         os.waitpid(shell, 0)
     if not answer.isdigit():
         raise OSError(f"No shepherd could be started: {log} says why.")
-    process = shepherd.look_at(int(answer))
+    process = procfs.look_at(int(answer))
     return {
         "pid": int(answer),
         "start_time": process.start_time if process else 0,
-        "boot_id": shepherd.boot_id(),
+        "boot_id": procfs.boot_id(),
     }
 
 
@@ -281,7 +281,7 @@ def _path(handle: Handle, name: str) -> str:
 
 
 def _read(handle: Handle, name: str) -> dict[str, Any]:
-    return shepherd.read_json(_path(handle, name))
+    return control.read_json(_path(handle, name))
 
 
 def _identity(facts: dict[str, Any]) -> Handle | None:
@@ -293,12 +293,12 @@ def _identity(facts: dict[str, Any]) -> Handle | None:
 
 
 def _is_alive(identity: Handle) -> bool:
-    process = shepherd.look_at(identity["pid"])
+    process = procfs.look_at(identity["pid"])
     return (
         process is not None
         and not process.is_zombie
         and process.start_time == identity["start_time"]
-        and identity["boot_id"] == shepherd.boot_id()
+        and identity["boot_id"] == procfs.boot_id()
     )
 
 
@@ -327,9 +327,9 @@ def _signal(identity: Handle, number: signal.Signals) -> bool:
     return True
 
 
-def _orphans(handle: Handle) -> list[shepherd.Process]:
+def _orphans(handle: Handle) -> list[procfs.Process]:
     """Return what is alive of a program, wherever it hangs in the machine's tree."""
-    return shepherd.tagged(handle.get("tag", ""), Path(handle["folder"]).name)
+    return procfs.tagged(handle.get("tag", ""), Path(handle["folder"]).name)
 
 
 def _from_exit(handle: Handle) -> ProcessReport | None:

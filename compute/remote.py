@@ -32,6 +32,15 @@ BOOTSTRAP = (
     "exec /bin/sh -c 'echo studio-begins-here; exec python3 -u -I -c "
     '"import sys;r=sys.stdin.buffer;exec(r.read(int(r.readline())))"\''
 )
+# What is sent: the far side's modules, under their own names, and one after the other.
+_LOADER = """import sys, types
+package = sys.modules["compute"] = types.ModuleType("compute")
+for name, text in %r.items():
+    module = sys.modules["compute." + name] = types.ModuleType("compute." + name)
+    setattr(package, name, module)
+    exec(compile(text, name + ".py", "exec"), module.__dict__)
+package.farside.main()
+"""
 MARK = b"studio-begins-here\n"
 MOST_NOISE = 256 * 1024  # bytes that a login shell may say before the mark
 LONGEST_LINE = 1024 * 1024
@@ -226,12 +235,12 @@ def begin(account: ssh.Account) -> Link:
         channel = machine.program(BOOTSTRAP)
         source = channel.makefile("rb", 64 * 1024)
         noise = _until_mark(account, source)
-        program = Path(farside.__file__).read_bytes()
+        program = (_LOADER % texts(farside.PARTS)).encode()
         channel.sendall(b"%d\n" % len(program) + program)
         channel.settimeout(None)
         link = Link(machine, channel, noise=noise)
         threading.Thread(target=link.listen, args=(source,), name=f"link-{account.address}", daemon=True).start()
-        link.facts = link.ask("hello", shepherd=Path(shepherd.__file__).read_text())
+        link.facts = link.ask("hello", shepherd=texts(shepherd.PARTS))
         link.skew = float(link.facts["time"]) - time.time()
     except TargetUnreachable:
         machine.close()
@@ -246,6 +255,11 @@ def begin(account: ssh.Account) -> Link:
             _("It needs python3, and a home folder that can be written."),
         ) from exc
     return link
+
+
+def texts(modules: tuple[str, ...]) -> dict[str, str]:
+    """Return the texts of modules of `compute` by their names."""
+    return {name: (Path(__file__).parent / f"{name}.py").read_text() for name in modules}
 
 
 def _resume(cut: Link) -> None:

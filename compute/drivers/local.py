@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from compute import forms, launch, processes, shepherd
+from compute import forms, launch, processes, procfs
 from compute.drivers.base import Driver, Executes, Handle, JobReport, Phase, TargetReport
 from compute.models import Job, Node
 from compute.states import EndReason, ProvisioningState
@@ -28,7 +28,7 @@ class OnThisMachine(Executes):
             return
         speaks = failed[0] if failed else reports[0]
         reason, detail = speaks.reason, speaks.detail
-        if reason == EndReason.LOST and any(rank["boot_id"] != shepherd.boot_id() for rank in handle["ranks"]):
+        if reason == EndReason.LOST and any(rank["boot_id"] != procfs.boot_id() for rank in handle["ranks"]):
             # Told to end by a machine that goes down, or gone with it: its place was taken, and no fault of its own.
             reason, detail = EndReason.PREEMPTED, gettext_noop("The machine restarted while it ran.")
         elif processes.may_be_going_down(speaks):  # who is right, the next boot will know

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
-from compute import shepherd
+from compute import procfs
 from studio.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def end_runs(jobs: Path, patience: float = 20.0) -> None:
     deadline = time.monotonic() + patience
     for known in jobs.glob("*/*/control-*/pid.json"):
         told, end = json.loads(known.read_text()), known.with_name("exit.json")
-        process = shepherd.look_at(told["pid"])
+        process = procfs.look_at(told["pid"])
         if not end.exists() and process and process.start_time == told["start_time"]:
             os.kill(told["pid"], signal.SIGTERM)
             while not end.exists() and time.monotonic() < deadline:

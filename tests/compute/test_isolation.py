@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from compute import confinement, isolation, launch, logs, processes, shepherd
+from compute import confinement, ending, isolation, launch, logs, processes, procfs, shepherd
 from compute.actions import ensure_local
 from compute.drivers.base import Phase
 from compute.models import Job
@@ -353,8 +353,8 @@ def spec(tmp_path: Path) -> Iterator[Callable[..., ProcessSpec]]:
 
     yield describe
     for one in made:
-        for process in shepherd.tagged(one.tag, one.folder.name):
-            shepherd.send(process, 9)
+        for process in procfs.tagged(one.tag, one.folder.name):
+            procfs.send(process, 9)
 
 
 def finished(handle: dict[str, Any], seconds: float = 20) -> ProcessReport:
@@ -403,8 +403,8 @@ def test_a_fork_bomb_is_ended_and_told(spec: Callable[..., ProcessSpec]) -> None
     report = finished(processes.start(described))
     assert (report.reason, report.detail) == (EndReason.PROCESSES, "started more than 100 processes")
     assert report.receipt["left"] == []
-    assert len(report.receipt["signalled"]) <= shepherd.MOST_TOLD
-    assert not shepherd.tagged(described.tag, described.folder.name)
+    assert len(report.receipt["signalled"]) <= ending.MOST_TOLD
+    assert not procfs.tagged(described.tag, described.folder.name)
 
 
 # Each of them forks as fast as it can, for ever, and leaves no time to anybody; some leave group and session, too.
@@ -431,7 +431,7 @@ def test_a_bomb_that_leaves_no_time_to_anybody_is_ended(
     report = finished(processes.start(described))
     assert (report.reason, report.detail) == (EndReason.PROCESSES, "started more than 200 processes")
     assert report.receipt["left"] == []
-    assert not shepherd.tagged(described.tag, described.folder.name)
+    assert not procfs.tagged(described.tag, described.folder.name)
 
 
 @needs_root

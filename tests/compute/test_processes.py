@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from compute import processes, shepherd
+from compute import control, processes, procfs
 from compute.drivers.base import Handle, JobReport, Phase
 from compute.drivers.local import LocalDriver
 from compute.models import ComputeTarget
@@ -72,7 +72,7 @@ def in_phase(handle: Handle, phase: Phase) -> ProcessReport:
 
 
 def alive(pid: int) -> bool:
-    process = shepherd.look_at(pid)
+    process = procfs.look_at(pid)
     return process is not None and not process.is_zombie
 
 
@@ -98,11 +98,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     yield describe
     for spec in made:
-        claim = shepherd.read_json(str(spec.folder / "pid.json"))
-        for process in shepherd.tagged(spec.tag, spec.folder.name):
-            shepherd.send(process, signal.SIGKILL)
+        claim = control.read_json(str(spec.folder / "pid.json"))
+        for process in procfs.tagged(spec.tag, spec.folder.name):
+            procfs.send(process, signal.SIGKILL)
         deadline = time.monotonic() + 5
-        while claim.get("boot_id") == shepherd.boot_id() and alive(claim["pid"]) and time.monotonic() < deadline:
+        while claim.get("boot_id") == procfs.boot_id() and alive(claim["pid"]) and time.monotonic() < deadline:
             time.sleep(0.005)
 
 
@@ -191,7 +191,7 @@ def test_a_disk_that_takes_nothing_costs_no_exit_code(make: Make) -> None:
     running(handle)
     usual = resource.prlimit(handle["pid"], resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     (Path(spec.cwd) / "go").touch()
-    program = shepherd.read_json(os.fspath(spec.folder / "pid.json"))["program"]["pid"]
+    program = control.read_json(os.fspath(spec.folder / "pid.json"))["program"]["pid"]
     until(lambda: not alive(program))
     for _change in range(4):  # each try makes a file and takes it away: two changes at most
         seen = spec.folder.stat().st_mtime_ns
@@ -290,7 +290,7 @@ time.sleep(60)
         assert worker.stdout
         handle = json.loads(worker.stdout.readline())
         running(handle)
-        assert not shepherd.descendants(worker.pid)  # nobody's child, so nobody's zombie
+        assert not procfs.descendants(worker.pid)  # nobody's child, so nobody's zombie
         os.killpg(worker.pid, signal.SIGKILL)
     report = ended(handle)
     assert (report.exit_code, report.reason) == (0, EndReason.EXITED)
@@ -301,7 +301,7 @@ def test_cancel_ends_a_tree_that_forks_twice_leaves_the_session_and_ignores_term
     spec = make(STUBBORN)
     handle = processes.start(spec)
     until(lambda: spec.log.exists() and b"ready" in spec.log.read_bytes())
-    main = shepherd.read_json(str(spec.folder / "pid.json"))["program"]["pid"]
+    main = control.read_json(str(spec.folder / "pid.json"))["program"]["pid"]
     daemon = int((spec.cwd / "daemon").read_text())
     processes.end(handle, EndReason.CANCELED)
     processes.end(handle, EndReason.PREEMPTED)  # the first reason stays
@@ -350,7 +350,7 @@ def test_what_a_program_leaves_behind_is_ended(make: Make) -> None:
     report = ended(processes.start(spec))
     assert (report.exit_code, report.reason) == (5, EndReason.EXITED)
     assert [(entry["command"], entry["signal"]) for entry in report.receipt["signalled"]] == [("sleep 61", "SIGTERM")]
-    assert not shepherd.tagged(spec.tag, spec.folder.name)
+    assert not procfs.tagged(spec.tag, spec.folder.name)
 
 
 def test_one_rank_of_a_run_is_ended_and_the_other_goes_on(make: Make) -> None:
@@ -393,12 +393,6 @@ time.sleep(0.8)
     assert (report.reason, report.exit_code) == (EndReason.EXITED, 0)
 
 
-def test_the_excess_over_a_ceiling_is_never_rounded_away() -> None:
-    assert shepherd.of_gigabytes(int(7.1 * 2**30), 7 * 2**30) == "used 7.1 of 7 GB"
-    assert shepherd.of_gigabytes(int(7.01 * 2**30), 7 * 2**30) == "used 7.010 of 7 GB"
-    assert shepherd.of_gigabytes(110 * 2**20, 100 * 2**20) == "used 110 of 100 MB"
-
-
 def test_a_program_runs_no_longer_than_its_maximum(make: Make) -> None:
     report = ended(processes.start(make("import time; time.sleep(60)", max_seconds=0.4)))
     assert (report.reason, report.detail) == (EndReason.DURATION, "ran for its maximum of 0.4 s")
@@ -432,9 +426,9 @@ def test_the_descriptor_becomes_readable_when_it_is_over(make: Make) -> None:
 def test_a_pid_that_another_process_got_is_neither_believed_nor_signalled(make: Make) -> None:
     spec = make()
     with subprocess.Popen(["sleep", "60"]) as stranger:
-        process = shepherd.look_at(stranger.pid)
+        process = procfs.look_at(stranger.pid)
         assert process is not None
-        mine = {"pid": process.pid, "start_time": process.start_time, "boot_id": shepherd.boot_id()}
+        mine = {"pid": process.pid, "start_time": process.start_time, "boot_id": procfs.boot_id()}
         spec.folder.mkdir()
         for forged in (mine | {"start_time": process.start_time - 1}, mine | {"boot_id": "another"}):
             handle = {"folder": str(spec.folder), "tag": spec.tag, **forged}
@@ -462,7 +456,7 @@ def test_a_program_whose_shepherd_was_killed_is_found_and_ended(make: Make) -> N
     assert (report.exit_code, report.reason) == (None, EndReason.CANCELED)
     assert {entry["signal"] for entry in report.receipt["signalled"]} == {"SIGTERM", "SIGKILL"}
     assert report.receipt["left"] == []
-    assert not shepherd.tagged(spec.tag, spec.folder.name)
+    assert not procfs.tagged(spec.tag, spec.folder.name)
 
 
 def test_what_is_left_is_ended_even_when_its_control_folder_is_gone(make: Make) -> None:
@@ -471,7 +465,7 @@ def test_what_is_left_is_ended_even_when_its_control_folder_is_gone(make: Make) 
     until(lambda: spec.log.exists() and b"ready" in spec.log.read_bytes())
     shutil.rmtree(spec.folder)
     processes.end(handle, EndReason.CANCELED)
-    until(lambda: not shepherd.tagged(spec.tag, spec.folder.name))
+    until(lambda: not procfs.tagged(spec.tag, spec.folder.name))
     assert ended(handle).reason == EndReason.LOST
 
 
@@ -479,7 +473,7 @@ def test_a_program_that_left_neither_process_nor_exit_code_is_lost(make: Make) -
     spec = make("import time; time.sleep(60)")
     handle = processes.start(spec)
     running(handle)
-    program = shepherd.read_json(str(spec.folder / "pid.json"))["program"]["pid"]
+    program = control.read_json(str(spec.folder / "pid.json"))["program"]["pid"]
     os.kill(handle["pid"], signal.SIGKILL)
     os.kill(program, signal.SIGKILL)
     report = ended(handle)
@@ -531,9 +525,9 @@ def test_a_file_that_was_cut_is_as_good_as_none(make: Make, rubbish: bytes) -> N
 def test_a_shepherd_costs_next_to_nothing_while_it_waits(make: Make) -> None:
     handle = processes.start(make("import time; time.sleep(60)", memory_bytes=2**30))
     running(handle)
-    first = shepherd.look_at(handle["pid"])
+    first = procfs.look_at(handle["pid"])
     time.sleep(1.5)
-    second = shepherd.look_at(handle["pid"])
+    second = procfs.look_at(handle["pid"])
     assert first is not None
     assert second is not None
     assert second.cpu_ticks - first.cpu_ticks <= 3
@@ -545,9 +539,9 @@ def test_no_zombie_remains(make: Make) -> None:
     handle = processes.start(make(argv=["sh", "-c", "for i in 1 2 3; do (sleep 0 &) ; done; sleep 0.4"]))
     running(handle)
     time.sleep(0.2)
-    assert [process for process in shepherd.descendants(handle["pid"]) if process.is_zombie] == []
+    assert [process for process in procfs.descendants(handle["pid"]) if process.is_zombie] == []
     assert ended(handle).receipt["signalled"] == []
-    assert [process for process in shepherd.descendants(os.getpid()) if process.is_zombie] == []
+    assert [process for process in procfs.descendants(os.getpid()) if process.is_zombie] == []
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
-"""What a machine says of its files is checked before it is believed; and what it keeps of runs goes after a while."""
+"""What a machine says of its files is checked before it is believed."""
 
-import os
-import time
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from compute import farside, remote
-
-DAY = 86_400
+from compute import remote
 
 
 class Liar:
@@ -85,55 +81,3 @@ def test_what_goes_beyond_a_runs_disk_stays_there(tmp_path: Path, settings: Any)
     settings.RUN_DISK_BYTES = 250
     fetch(Liar([[f"outputs/{n}", 100, 5] for n in range(5)]), tmp_path)
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["0", "1"]
-
-
-# ----- what stays on the machine
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(farside, "ROOT", str(tmp_path / "far"))
-    farside.hello("")
-    return tmp_path / "far"
-
-
-def _aged(path: Path, days: float) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    os.utime(path, (time.time() - days * DAY,) * 2)
-    return path
-
-
-def test_runs_that_came_to_the_studio_go_after_a_week_and_no_others(root: Path) -> None:
-    for name, brought in (("old", 8), ("young", 5)):
-        _aged(root / f"runs/{name}/1/brought", brought)
-        _aged(root / f"runs/{name}/1/rank-0/outputs/a", brought)
-    _aged(root / "runs/never/1/control-0/exit.json", 400)  # nobody has fetched it yet
-    farside.sweep(time.time() + DAY + 1)
-    assert sorted(path.name for path in (root / "runs").iterdir()) == ["never", "young"]
-
-
-def test_files_that_no_run_asks_for_go_and_those_that_one_asks_for_stay(root: Path) -> None:
-    kept, old = "a" * 64, "b" * 64
-    for sha in (kept, old):
-        _aged(Path(farside.stored(sha)), 40)
-    assert farside.missing([kept, "c" * 64]) == ["c" * 64]
-    farside.sweep(time.time() + DAY + 1)
-    assert farside.missing([kept, old]) == [old]
-
-
-def test_it_is_looked_for_once_a_day(root: Path) -> None:
-    _aged(root / "runs/old/1/brought", 8)
-    farside.hello("")
-    assert (root / "runs/old").exists()
-    _aged(root / "swept", 1.1)
-    farside.hello("")
-    assert not (root / "runs/old").exists()
-
-
-def test_a_run_is_noted_as_brought_in_its_own_folder_alone(root: Path) -> None:
-    (root / "runs/run/1").mkdir(parents=True)
-    farside.brought("run/1")
-    assert (root / "runs/run/1/brought").exists()
-    with pytest.raises(ValueError, match="outside"):
-        farside.brought("../../evil")
