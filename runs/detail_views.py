@@ -1,6 +1,7 @@
 """The page of one run: its header, its tabs, and what can be done to it."""
 
 import json
+import shlex
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute.drivers import driver_class
+from compute.drivers.base import Attaches
 from compute.models import Job, Node
 from compute.quotas.guarantees import can_be_stopped
 from compute.quotas.verdict_views import ask_for_run
@@ -203,6 +205,7 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
         "can_be_resubmitted": run.target is not None and run.target.takes_runs and run.snapshot_id is not None,
         "git": _git(run.properties),
         "service": _service(run, last),
+        "command": _command(run),
         "callout": _callout(run),
         "ended_how": receipts.summary_of(receipts.parts_of(last.receipt)) if last and run.has_ended else "",
         "ask": ask_for_run(last),
@@ -289,6 +292,27 @@ def _service(run: Run, job: Job | None) -> dict[str, Any] | None:
     }
 
 
+def _command(run: Run) -> str:
+    """Return what runs there as one would type it; a kind with scripts of its own runs them without a Python."""
+    line = shlex.join([run.config.get("script", ""), *run.config.get("arguments", [])])
+    attaches = _attaches(run)
+    return line if attaches and attaches.scripts else f"python {line}"
+
+
+def _own_python(run: Run) -> str:
+    """Return which Python runs a script that asked for none by name."""
+    attaches = _attaches(run)
+    if attaches is None:
+        return _("the studio's own")
+    return "—" if attaches.scripts else _("the target's own")
+
+
+def _attaches(run: Run) -> type[Attaches] | None:
+    """Return the driver class of the run's target, where that is attached."""
+    found = driver_class(run.target.kind) if run.target else None
+    return found if found and issubclass(found, Attaches) else None
+
+
 def _options(run: Run, config: RunConfiguration) -> list[tuple[str, Any]]:
     """Return what the run says to its target's kind, by the names that the form gives."""
     form = options_form(run.target.kind) if run.target else None
@@ -301,6 +325,7 @@ def _details(request: StudioRequest, run: Run, attempts: list[Attempt]) -> dict[
     return {
         "config": config,
         "options": _options(run, config),
+        "own_python": _own_python(run),
         "max_duration": span_of(config.max_seconds),
         "tag_rows": list(run.tags.items()),
         "typed_description": run.description,

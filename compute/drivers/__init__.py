@@ -11,14 +11,14 @@ from studio.errors import NotSupported
 if TYPE_CHECKING:
     from compute.drivers.base import Driver
 
-DRIVERS = {
+DRIVERS = {  # in the order in which people are offered them
     "AmlCompute": "compute.drivers.amlcompute.AmlComputeDriver",
     "local": "compute.drivers.local.LocalDriver",
+    "VirtualMachine": "compute.drivers.virtualmachine.VirtualMachineDriver",
+    "HDInsight": "compute.drivers.hdinsight.HDInsightDriver",
+    "Databricks": "compute.drivers.databricks.DatabricksDriver",
     "Batch": "compute.drivers.batch.BatchDriver",
     "DataLakeAnalytics": "compute.drivers.datalake.DataLakeDriver",
-    "Databricks": "compute.drivers.databricks.DatabricksDriver",
-    "HDInsight": "compute.drivers.hdinsight.HDInsightDriver",
-    "VirtualMachine": "compute.drivers.virtualmachine.VirtualMachineDriver",
 }
 
 

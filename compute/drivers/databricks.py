@@ -373,12 +373,14 @@ def _ended(run: "Run", output: bytes, trouble: str, facts: dict[str, Any]) -> Jo
     state = run.state
     result = str(state.result_state.value) if state and state.result_state else ""
     detail = trouble or (state.state_message if state else "") or ""
+    has_run = facts["state"] == "TERMINATED"  # Source: RunLifeCycleState; where the service failed, INTERNAL_ERROR
     facts = facts | {"state": result or facts["state"]}
     match result:
         case "SUCCESS":
             return JobReport(Phase.ENDED, output, exit_code=0, facts=facts)
-        case "FAILED" if trouble:
-            return JobReport(Phase.ENDED, output, exit_code=1, detail=trouble, facts=facts)
+        case "FAILED" if trouble or has_run:
+            said = detail or gettext_noop("Databricks says that it failed, and not why.")
+            return JobReport(Phase.ENDED, output, exit_code=1, detail=said[:500], facts=facts)
         case "CANCELED" | "UPSTREAM_CANCELED":
             said = detail or gettext_noop("It was canceled in Databricks.")
             return JobReport(Phase.ENDED, output, reason=EndReason.CANCELED, detail=said, facts=facts)

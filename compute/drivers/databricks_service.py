@@ -46,10 +46,10 @@ def client_of(target: ComputeTarget) -> "Iterator[WorkspaceClient]":
     try:
         yield _client(target.config["url"], token)
     except errors.Unauthenticated as exc:
-        raise CredentialsRejected(
-            _("%(name)s refuses the token.") % name, _("It may have expired: make another one, and replace it.")
-        ) from exc
+        raise _refused(name) from exc
     except errors.PermissionDenied as exc:
+        if "invalid access token" in str(exc).lower():  # Source: the workspace's own words, with the status 403
+            raise _refused(name) from exc
         raise CredentialsRejected(
             _("%(name)s does not let the token do this: %(why)s") % {**name, "why": _words(exc)},
             _("Ask its administrator for the permission, or use another user’s token."),
@@ -110,8 +110,18 @@ def _token(target: ComputeTarget) -> str:
         return azure.credential_for(target.workspace).get_token(SCOPE).token
 
 
+def _refused(name: dict[str, Any]) -> CredentialsRejected:
+    return CredentialsRejected(
+        _("%(name)s refuses the token.") % name, _("It may have expired: make another one, and replace it.")
+    )
+
+
 def _words(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:300] or type(exc).__name__
+    """Return what the service said, without what the SDK says of itself behind it."""
+    words = " ".join(str(exc).split())
+    for mark in (" Config: ", " This is likely a bug in the Databricks SDK"):
+        words = words.partition(mark)[0]
+    return words[:300] or type(exc).__name__
 
 
 def is_there(service: "WorkspaceClient", path: str) -> bool:

@@ -7,6 +7,7 @@ import "./dialog.js";
 import "./confirm.js";
 import "./once.js";
 import "./table.js";
+import "./tabs.js";
 import "./tags.js";
 import "./copy.js";
 import "./ago.js";

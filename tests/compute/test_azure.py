@@ -1,5 +1,6 @@
 """A workspace's sign-in to Azure: Azure's own libraries, against an Entra and a Resource Manager on loopback."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,6 +216,7 @@ def test_the_test_says_who_answered_and_what_it_may_do(
     url = reverse("compute:azure_test", args=[workspace.name])
     answer = as_user(ana).post(url, headers={"HX-Request": "true"})
     assert "ClientSecretCredential answered" in answer.text
+    assert re.search(r"lasts until 20\d\d-\d\d-\d\d \d\d:\d\d UTC\.", answer.text)
     assert "Microsoft.Batch/*" in answer.text
     manager.actions = []
     assert "It may do nothing in subscription" in as_user(ana).post(url).text

@@ -90,6 +90,22 @@ def test_values_of_variables_are_for_those_who_may_submit(as_user, ben, rita, ur
         assert "s3cret" not in seen
 
 
+def test_the_command_is_one_that_could_be_typed_and_the_python_is_the_targets(as_user, ana, url, run):
+    run.config["arguments"] = ["--name", "a b", "$(id)"]
+    run.save()
+    side = as_user(ana).get(url).context["command"]
+    assert side == "python train.py --name 'a b' '$(id)'"
+    assert as_user(ana).get(url, {"tab": "details"}).context["own_python"] == "the studio's own"
+    run.target.kind = "VirtualMachine"
+    run.target.save()
+    assert as_user(ana).get(url, {"tab": "details"}).context["own_python"] == "the target's own"
+    run.target.kind, run.config["script"], run.config["arguments"] = "DataLakeAnalytics", "words.usql", []
+    run.target.save()
+    run.save()
+    page = as_user(ana).get(url, {"tab": "details"})
+    assert (page.context["command"], page.context["own_python"]) == ("words.usql", "—")
+
+
 def test_the_document_has_the_providers_keys(as_user, ana, url, run):
     page = as_user(ana).get(url, {"tab": "raw"})
     document = json.loads(page.context["document"])

@@ -94,7 +94,7 @@ def test_its_outputs_come_back_also_of_a_run_that_failed(submit: Submit, service
     evil.write_text("evil")
     service.more = [{"path": f"{job_of(run).handle['told']}/back/../evil", "object_type": "FILE"}]
     run = ended(run)
-    assert run.status == RunStatus.FAILED
+    assert (run.status, run.exit_code) == (RunStatus.FAILED, 1)  # it ran, though the service names no error
     top = job_of(run).folder / "rank-0"
     assert (top / "outputs/plots/loss.csv").read_text() == "1,2"
     assert (top / "logs/more.txt").read_text() == "more"
@@ -231,6 +231,7 @@ def test_a_token_that_is_refused_is_said_and_never_shown(target: ComputeTarget, 
     checks = found(target)
     assert checks["sign_in"].state == CheckState.BAD
     assert checks["runs"].state == CheckState.SKIPPED
+    assert checks["sign_in"].evidence == "bricks refuses the token."
     assert TOKEN not in str(checks)
     report = target.driver.refresh()
     assert report.state == ProvisioningState.FAILED
@@ -271,6 +272,8 @@ def test_an_answer_that_is_none_ends_in_a_sentence(
     report = target.driver.refresh()
     assert report.state == ProvisioningState.FAILED
     assert report.reason.startswith("bricks ")
+    assert "Config:" not in report.reason
+    assert "SDK" not in report.reason
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
