@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from compute import farspark, launch, remote
 from compute.drivers import ssh_checks
 from compute.drivers.base import Check, CheckState, JobReport, Need, Phase, RunForm
-from compute.drivers.overssh import OverSsh, Questions
+from compute.drivers.overssh import OverSsh
+from compute.drivers.sign_in import SignsIn
 from compute.drivers.ssh_form import NEEDS, SshForm
 from compute.models import Job
 from studio.errors import CannotEverRun
@@ -105,7 +106,7 @@ def _spark_remedy() -> str:
     return _("Attach a cluster of the type Spark, or put spark-submit on the PATH of its user.")
 
 
-def _spark(driver: OverSsh, link: remote.Link) -> Check:
+def _spark(driver: SignsIn, link: remote.Link) -> Check:
     code, said = link.ask("run", argv=["spark-submit", "--version"], seconds=30, patience=40)
     version = _VERSION.search(said)
     if code == 0 and version:
@@ -114,7 +115,7 @@ def _spark(driver: OverSsh, link: remote.Link) -> Check:
     return ssh_checks.found("spark", CheckState.BAD, evidence, _spark_remedy())
 
 
-def _yarn(driver: OverSsh, link: remote.Link) -> Check:
+def _yarn(driver: SignsIn, link: remote.Link) -> Check:
     if there := link.ask("which", names=["yarn"])["yarn"]:
         return ssh_checks.found("yarn", CheckState.OK, str(there)[:200])
     return ssh_checks.found("yarn", CheckState.WARN, _("not there"), _("Runs can use the head node alone."))
@@ -125,7 +126,7 @@ class HDInsightDriver(OverSsh):
     form = HDInsightForm
     run_form = SparkRunForm
     environments = frozenset({"interpreter"})
-    questions: ClassVar[Questions] = {
+    questions: ClassVar[ssh_checks.Questions] = {
         "shell": ssh_checks.shell,
         "python": ssh_checks.python,
         "spark": _spark,

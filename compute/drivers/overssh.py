@@ -11,27 +11,23 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from compute import host_keys, launch, logs, processes, remote
+from compute import launch, logs, processes, remote
 from compute.drivers import ssh_checks
-from compute.drivers.base import Attaches, Check, Driver, Executes, Handle, JobReport, Phase, Streams, TargetReport
+from compute.drivers.base import Attaches, Check, Executes, Handle, JobReport, Phase, Streams, TargetReport
+from compute.drivers.sign_in import SignsIn
 from compute.models import Job
-from compute.ssh import Account
 from compute.states import EndReason, ProvisioningState
-from studio.errors import HostKeyChanged, NotThere, StudioError, TargetUnreachable
-from studio.people.models import Allowance
+from studio.errors import StudioError, TargetUnreachable
 
 NO_ENVIRONMENT = 78  # exit code of a start that could not make its environment
 FULL = 28  # ENOSPC
 
 
-Questions = dict[str, Callable[["OverSsh", remote.Link], Check]]  # of the doctor, key → what finds it out
-
-
-class OverSsh(Driver, Attaches, Executes, Streams):
+class OverSsh(SignsIn, Attaches, Executes, Streams):
     """A machine that a user signs in to. Kinds say what is run there, in `command`."""
 
     host_key_tells = True
-    questions: ClassVar[Questions] = {}  # once signed in, in this order
+    questions: ClassVar[ssh_checks.Questions] = {}  # once signed in, in this order
     least_grace: ClassVar[float] = 0.0  # seconds between TERM and KILL that its jobs need
 
     @classmethod
@@ -39,66 +35,11 @@ class OverSsh(Driver, Attaches, Executes, Streams):
         return f"{config.get('address', '')}:{config.get('ssh_port', 22)}"
 
     def checks(self) -> Iterator[Check]:
-        return ssh_checks.checks(self)
+        return ssh_checks.checks(self, self.questions)
 
     @classmethod
     def needed_checks(cls, config: dict[str, Any]) -> frozenset[str]:
         return ssh_checks.needed(cls.questions, config)
-
-    def account(self) -> Account:
-        """Return where to sign in, and with what."""
-        target, config = self.target, self.config
-        with_key = config.get("authentication") != "password"
-        return Account(
-            address=config["address"],
-            port=config["ssh_port"],
-            username=config["username"],
-            private_key=target.secret("private_key") if with_key else "",
-            passphrase=target.secret("passphrase") if with_key else "",
-            password="" if with_key else target.secret("password"),
-            host_key=config.get(host_keys.PINNED),
-            jump=self._jump(),
-            inside=target.workspace.allows(Allowance.THIS_MACHINE),
-        )
-
-    def _jump(self) -> Account | None:
-        if ssh_checks.has_own_jump(self.config):
-            return self._own_jump()
-        name = self.config.get("jump_host")
-        if not name:
-            return None
-        through = type(self.target).objects.existing().filter(workspace=self.target.workspace, name=name).first()
-        if through is None or through.pk == self.target.pk or not isinstance(through.driver, OverSsh):
-            raise NotThere(
-                _("The jump host %(name)s is not attached any more.") % {"name": name}, _("Attach it again.")
-            )
-        if through.config.get("jump_host") or through.config.get("jump_address"):
-            raise NotThere(_("%(name)s is itself behind a jump host.") % {"name": name}, _("Choose one that is not."))
-        return through.driver.account()
-
-    def _own_jump(self) -> Account:
-        """Return the jump host that the target itself says how to sign in to."""
-        target, config = self.target, self.config
-        key = target.secret("jump_private_key")
-        return Account(
-            address=config["jump_address"],
-            port=config["jump_port"] or 22,
-            username=config["jump_username"],
-            private_key=key,
-            passphrase=target.secret("jump_passphrase"),
-            password="" if key else target.secret("jump_password"),
-            host_key=config.get(host_keys.JUMP_PINNED),
-            inside=target.workspace.allows(Allowance.THIS_MACHINE),
-        )
-
-    def link(self) -> remote.Link:
-        """Return the connection to the machine. A changed host key blocks the target."""
-        try:
-            return remote.link_to(self.account())
-        except HostKeyChanged as exc:
-            if exc.shown and self.target.pk:
-                host_keys.block(self.target, exc.shown)
-            raise
 
     def refresh(self) -> TargetReport:
         try:

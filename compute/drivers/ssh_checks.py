@@ -1,21 +1,21 @@
 """The connection doctor for machines that are reached over SSH: one question after another, each with its evidence."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import remote, ssh
 from compute.drivers.base import Check, CheckState
+from compute.drivers.sign_in import SignsIn, has_own_jump
 from studio import addresses
 from studio.errors import CredentialsRejected, HostKeyChanged, NotAllowedNow, StudioError, TargetUnreachable
 from studio.people.models import Allowance
 
-if TYPE_CHECKING:
-    from compute.drivers.overssh import OverSsh
+Questions = dict[str, Callable[[SignsIn, remote.Link], Check]]  # of the doctor, key → what finds it out
 
 LEAST_FREE = 1_000_000_000  # bytes
 MOST_SKEW = 30  # seconds
@@ -49,11 +49,6 @@ def found(key: str, state: CheckState, evidence: str = "", remedy: str = "", **f
     return Check(key, str(TITLES[key]), state, evidence, remedy, key in NEEDED, facts)
 
 
-def has_own_jump(config: dict[str, Any]) -> bool:
-    """Say whether the way there leads through a jump host that is no target of its own."""
-    return bool(config.get("jump_address"))
-
-
 def needed(questions: Iterable[str], config: dict[str, Any]) -> frozenset[str]:
     """Return the keys of the checks that have to be well for a kind with these questions."""
     asked = {*BEFORE, *questions} | ({"jump_host_key"} if has_own_jump(config) else set())
@@ -64,10 +59,10 @@ def failed(key: str, exc: StudioError) -> Check:
     return found(key, BAD, exc.message, exc.hint)
 
 
-def checks(driver: "OverSsh") -> Iterator[Check]:
+def checks(driver: SignsIn, questions: Questions) -> Iterator[Check]:
     """Look at name, port, host key and sign-in, then at the machine; what cannot be asked any more is skipped."""
     own_jump = ["jump_host_key"] if has_own_jump(driver.config) else []
-    ahead = [*own_jump, *BEFORE, *driver.questions]
+    ahead = [*own_jump, *BEFORE, *questions]
 
     def skipped() -> Iterator[Check]:
         return (found(key, SKIPPED) for key in ahead)
@@ -94,7 +89,7 @@ def checks(driver: "OverSsh") -> Iterator[Check]:
     yield found("sign_in", OK, _("signed in as %(name)s") % {"name": driver.config["username"]})
     try:
         while ahead:
-            yield driver.questions[ahead[0]](driver, link)
+            yield questions[ahead[0]](driver, link)
             del ahead[0]
     except (StudioError, OSError, ValueError) as exc:
         yield replace(found(ahead.pop(0), BAD, ssh.words(exc), _("Check again.")), needed=True)  # of more than itself
@@ -103,7 +98,7 @@ def checks(driver: "OverSsh") -> Iterator[Check]:
         link.close()
 
 
-def _up_to_sign_in(driver: "OverSsh") -> Iterator[Check]:
+def _up_to_sign_in(driver: SignsIn) -> Iterator[Check]:
     account = driver.account()
     if account.jump and has_own_jump(driver.config):
         check = _jump_key(account.jump)
@@ -159,14 +154,14 @@ def _jump_key(jump: ssh.Account) -> Check:
     return found("jump_host_key", ASK, evidence, remedy % {"old": pinned["sha256"]}, host_key=shown)
 
 
-def shell(driver: "OverSsh", link: remote.Link) -> Check:
+def shell(driver: SignsIn, link: remote.Link) -> Check:
     if not link.noise:
         return found("shell", OK)
     said = _("it says %(n)d bytes of its own before anything is asked; they are cut off") % {"n": link.noise}
     return found("shell", WARN, said, _("Let its start-up files speak in terminals only."))
 
 
-def python(driver: "OverSsh", link: remote.Link) -> Check:
+def python(driver: SignsIn, link: remote.Link) -> Check:
     """Name the Python that runs have: of the machine, or the one that the form names, which has to answer."""
     named = driver.config.get("python") or "python3"
     if named == "python3" or driver.config.get("environment", "system") != "system":
@@ -178,13 +173,13 @@ def python(driver: "OverSsh", link: remote.Link) -> Check:
     return found("python", BAD, f"{named}: {_line(said) or _('it does not answer')}", remedy)
 
 
-def disk(driver: "OverSsh", link: remote.Link) -> Check:
+def disk(driver: SignsIn, link: remote.Link) -> Check:
     free = int(link.facts["free_bytes"])
     said = _("%(n).1f GB free in the home folder") % {"n": free / 1e9}
     return found("disk", OK if free >= LEAST_FREE else BAD, said, "" if free >= LEAST_FREE else _("Make room there."))
 
 
-def clock(driver: "OverSsh", link: remote.Link) -> Check:
+def clock(driver: SignsIn, link: remote.Link) -> Check:
     skew = round(link.skew, 1) or 0.0  # and no -0.0
     said = _("%(n)+.1f s from the studio's") % {"n": skew}
     if abs(skew) <= MOST_SKEW:
@@ -192,7 +187,7 @@ def clock(driver: "OverSsh", link: remote.Link) -> Check:
     return found("clock", WARN, said, _("Switch on time synchronisation: timedatectl set-ntp true"))
 
 
-def outside(driver: "OverSsh", link: remote.Link) -> Check:
+def outside(driver: SignsIn, link: remote.Link) -> Check:
     code, _said = link.ask("run", argv=["python3", "-c", REACHES_PYPI], seconds=5)
     if code == 0:
         return found("outside", OK, "pypi.org")
@@ -200,7 +195,7 @@ def outside(driver: "OverSsh", link: remote.Link) -> Check:
     return found("outside", WARN, said, _("Runs that name pip requirements will fail; use what is installed there."))
 
 
-def system(driver: "OverSsh", link: remote.Link) -> Check:
+def system(driver: SignsIn, link: remote.Link) -> Check:
     """Only Ubuntu is taken, unless an Owner allows others. Source: azure-ml facts J2."""
     _code, text = link.ask("run", argv=["cat", "/etc/os-release"], seconds=3)
     told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -212,7 +207,7 @@ def system(driver: "OverSsh", link: remote.Link) -> Check:
     return found("system", BAD, name, _("An Owner of the workspace can allow other Linux systems, under Studio."))
 
 
-def conda(driver: "OverSsh", link: remote.Link) -> Check:
+def conda(driver: SignsIn, link: remote.Link) -> Check:
     """Find conda, and in it the environment that the form names."""
     needed = driver.config.get("environment") == "conda"
     there = link.ask("which", names=["conda"])["conda"]
@@ -229,7 +224,7 @@ def conda(driver: "OverSsh", link: remote.Link) -> Check:
     return replace(found("conda", BAD, evidence, remedy), needed=True)
 
 
-def docker(driver: "OverSsh", link: remote.Link) -> Check:
+def docker(driver: SignsIn, link: remote.Link) -> Check:
     code, said = link.ask("run", argv=["docker", "version", "--format", "{{.Server.Version}}"], seconds=4)
     needed = driver.config.get("environment") == "docker"
     if code == 0 and needed:
@@ -247,7 +242,7 @@ def _image(name: str, version: str, link: remote.Link) -> Check:
     return found("docker", WARN, said, _("The first run fetches it, which takes a while: docker pull, to try it now."))
 
 
-def gpu(driver: "OverSsh", link: remote.Link) -> Check:
+def gpu(driver: SignsIn, link: remote.Link) -> Check:
     """Name the GPUs, their driver and memory; what is there and has no working driver is told apart from none."""
     code, said = link.ask("run", argv=["nvidia-smi", f"--query-gpu={GPU_FACTS}", "--format=csv,noheader"], seconds=5)
     if code == 127:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from compute import remote
 from compute.drivers import ssh_checks
 from compute.drivers.base import Need
-from compute.drivers.overssh import NO_ENVIRONMENT, OverSsh, Questions
+from compute.drivers.overssh import NO_ENVIRONMENT, OverSsh
 from compute.drivers.ssh_form import NEEDS, SshForm
 from compute.models import Job
 
@@ -87,7 +87,7 @@ class VirtualMachineDriver(OverSsh):
         *NEEDS,
     )
 
-    questions: ClassVar[Questions] = {
+    questions: ClassVar[ssh_checks.Questions] = {
         "shell": ssh_checks.shell,
         "python": ssh_checks.python,
         "system": ssh_checks.system,
