@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-if TYPE_CHECKING:
-    from studio.people.models import User
+from studio.people.permissions import Scope
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  who comes over a UNIX socket without a proxy's word has none; they share one count
 LONGEST = 100  # characters of an address
@@ -36,6 +35,12 @@ class Origin:
     token: str = ""
 
 
+class Somebody(Protocol):
+    """Who changes something: a person, maybe by an API token."""
+
+    scope: Scope | None
+
+
 _address: ContextVar[Callable[[], str] | None] = ContextVar("address", default=None)  # of who asks; none: nobody does
 _at_the_command_line: ContextVar[bool] = ContextVar("at_the_command_line", default=False)
 
@@ -55,7 +60,7 @@ def at_the_command_line() -> None:
     _at_the_command_line.set(True)
 
 
-def origin_of(actor: "User | None") -> Origin:
+def origin_of(actor: Somebody | None) -> Origin:
     """Return from where `actor` does what they do now; of the studio itself, and of its tasks for somebody, no more."""
     ask = _address.get()
     if actor is None or ask is None:
