@@ -67,8 +67,7 @@ class Service:
                 policies.RetryPolicy(**azure.LIMITS),
                 policies.BearerTokenCredentialPolicy(azure.credential_for(self.workspace), self.scope),
             ],
-            connection_timeout=azure.LIMITS["connection_timeout"],
-            read_timeout=azure.LIMITS["read_timeout"],
+            transport=azure.limits_for(self.workspace)["transport"],
         )
 
 

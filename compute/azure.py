@@ -26,8 +26,10 @@ PUBLIC_RESOURCE_MANAGER = "https://management.azure.com"
 # Source: the authorities of Azure's clouds. Another is one's own, which that of Microsoft knows nothing of.
 AUTHORITIES = {PUBLIC_AUTHORITY, "https://login.microsoftonline.us", "https://login.partner.microsoftonline.cn"}
 # One request may take this long, and is tried twice: a page waits for some of them. In seconds.
+TIMES: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 15}
 LIMITS: dict[str, Any] = {
-    **{"connection_timeout": 5, "read_timeout": 15, "retry_total": 1, "retry_backoff_max": 5},
+    **TIMES,
+    **{"retry_total": 1, "retry_backoff_max": 5},
     "permit_redirects": False,  # only the address that is asked was checked
 }
 
@@ -79,16 +81,24 @@ def credential_for(workspace: Workspace) -> "TokenCredential":
         return _of_this_machine(found.way, found.client_id)
     authority = endpoints_for(workspace).authority
     places(workspace, authority)
-    return _of_principal(found.tenant_id, found.client_id, found.secret("client_secret"), authority)
+    inside = workspace.allows(Allowance.THIS_MACHINE)
+    return _of_principal(found.tenant_id, found.client_id, found.secret("client_secret"), authority, inside)
 
 
 @lru_cache(maxsize=64)  # a credential keeps its tokens: one an hour is asked for, not one a request
-def _of_principal(tenant: str, client: str, secret: str, authority: str) -> "TokenCredential":
+def _of_principal(tenant: str, client: str, secret: str, authority: str, inside: bool) -> "TokenCredential":
     from azure import identity
 
-    known = authority in AUTHORITIES
+    from compute import pinned
+
     return identity.ClientSecretCredential(
-        tenant, client, secret, authority=authority, disable_instance_discovery=not known, **LIMITS
+        tenant,
+        client,
+        secret,
+        authority=authority,
+        disable_instance_discovery=authority not in AUTHORITIES,
+        transport=pinned.transport(inside=inside, **TIMES),
+        **LIMITS,
     )
 
 
@@ -138,6 +148,14 @@ def places(workspace: Workspace, url: str) -> list[addresses.Place]:
     parts = urlsplit(url)
     inside = workspace.allows(Allowance.THIS_MACHINE)
     return addresses.places_of(parts.hostname or "", parts.port or 443, inside=inside)
+
+
+def limits_for(workspace: Workspace) -> dict[str, Any]:
+    """Return how one client of Azure's goes about it: in bounded time, and connected as checked."""
+    from compute import pinned
+
+    inside = workspace.allows(Allowance.THIS_MACHINE)
+    return {**LIMITS, "transport": pinned.transport(inside=inside, **TIMES)}
 
 
 @contextlib.contextmanager

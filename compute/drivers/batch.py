@@ -263,7 +263,9 @@ class BatchDriver(AzureAccount, Executes):
 
         now = datetime.now(UTC)
         root = blobs.url.rsplit("/", 1)[0]
-        with BlobServiceClient(root, azure.credential_for(self.target.workspace), **azure.LIMITS) as storage:
+        with BlobServiceClient(
+            root, azure.credential_for(self.target.workspace), **azure.limits_for(self.target.workspace)
+        ) as storage:
             key = storage.get_user_delegation_key(now - timedelta(minutes=5), now + batch_outputs.LEAVE_LASTS)
         leave = generate_container_sas(
             str(blobs.account_name),
@@ -287,7 +289,7 @@ class BatchDriver(AzureAccount, Executes):
             with BatchClient(
                 self.endpoint,
                 azure.credential_for(self.target.workspace),
-                **azure.LIMITS,
+                **azure.limits_for(self.target.workspace),
             ) as client:
                 yield client
 
@@ -308,7 +310,7 @@ class BatchDriver(AzureAccount, Executes):
         with azure.speaking(str(told.get("name") or _("Its storage"))):
             azure.places(self.target.workspace, root)
             with ContainerClient(
-                root, CONTAINER, azure.credential_for(self.target.workspace), **azure.LIMITS
+                root, CONTAINER, azure.credential_for(self.target.workspace), **azure.limits_for(self.target.workspace)
             ) as client:
                 with contextlib.suppress(ResourceExistsError):
                     client.create_container()

@@ -44,7 +44,7 @@ def client_of(target: ComputeTarget) -> "Iterator[WorkspaceClient]":
     token = _token(target)
     name = {"name": target.name or urlsplit(target.config["url"]).hostname}
     try:
-        yield _client(target.config["url"], token)
+        yield _client(target.config["url"], token, inside=target.workspace.allows(Allowance.THIS_MACHINE))
     except errors.Unauthenticated as exc:
         raise _refused(name) from exc
     except errors.PermissionDenied as exc:
@@ -70,9 +70,11 @@ def client_of(target: ComputeTarget) -> "Iterator[WorkspaceClient]":
         ) from exc
 
 
-def _client(url: str, token: str) -> "WorkspaceClient":
-    """Return a client that stays at `url`: only that address was checked."""
+def _client(url: str, token: str, *, inside: bool) -> "WorkspaceClient":
+    """Return a client that stays at `url`, and connects to it as it was checked."""
     from databricks.sdk import WorkspaceClient
+
+    from compute import pinned
 
     client = WorkspaceClient(
         config=_configuration()(
@@ -84,7 +86,8 @@ def _client(url: str, token: str) -> "WorkspaceClient":
             retry_timeout_seconds=TRY_FOR,
         )
     )
-    client.api_client._api_client._session.max_redirects = 0  # the SDK offers no door to it; a test watches this one
+    session = client.api_client._api_client._session  # the SDK offers no door to it; tests watch this one
+    pinned.pin(session, inside=inside).max_redirects = 0
     return client
 
 

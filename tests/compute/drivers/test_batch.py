@@ -1,5 +1,6 @@
 """Runs on Azure Batch: Azure's own clients for Python, against Batch, Blob Storage and Entra on loopback."""
 
+import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compute import tasks
+from compute import azure, tasks
 from compute.drivers.azure_account import covers
 from compute.drivers.base import CheckState
 from compute.drivers.batch_form import BatchForm, BatchRunForm
@@ -19,6 +20,7 @@ from runs.actions import cancel_run
 from runs.configuration import EnvironmentSpec
 from runs.models import Run
 from runs.states import RunStatus
+from studio import addresses
 from studio.people.models import User, Workspace
 from tests.azure import CLIENT, SECRET, SUBSCRIPTION, TENANT, Entra, ResourceManager, certificate, signs_in
 from tests.batch import ACCOUNT, ACCOUNT_PATH, GROUP, STORAGE, STORAGE_PATH, Batch, Blobs, pool, refused
@@ -454,3 +456,29 @@ def test_a_run_names_a_pool_or_a_size() -> None:
 )
 def test_a_pattern_covers_an_action(pattern: str, action: str, does: bool) -> None:
     assert covers(pattern, action) is does
+
+
+def test_every_service_is_connected_to_as_it_was_checked_at_that_moment(
+    submit: Submit, target: ComputeTarget, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    connect = addresses.connect
+
+    def watched(places: list[addresses.Place], timeout: float) -> socket.socket:
+        asked.update(f"https://{place.address}:{place.port}" for place in places)
+        return connect(places, timeout)
+
+    monkeypatch.setattr(addresses, "connect", watched)
+    azure._of_principal.cache_clear()  # which keeps its tokens
+    ended(submit({"train.py": "print(1)\n"}))
+    assert asked == {service.url for service in (cloud.entra, cloud.manager, cloud.blobs, cloud.batch)}
+    for service in (cloud.entra, cloud.manager, cloud.blobs, cloud.batch):
+        service.asked.clear()
+    azure._of_principal.cache_clear()
+    monkeypatch.setattr(azure, "places", lambda workspace, url: [])  # where the name led when it was looked at first
+    target.workspace.allowances = []
+    target.workspace.save()
+    report = ComputeTarget.objects.get(pk=target.pk).driver.refresh()
+    assert report.state == ProvisioningState.FAILED
+    assert "the studio's own machine" in report.reason
+    assert cloud.entra.asked == cloud.manager.asked == []

@@ -245,6 +245,17 @@ def test_the_studios_own_machine_is_no_workspace_unless_an_owner_says_so(target:
     assert checks["sign_in"].state == CheckState.SKIPPED
 
 
+def test_a_name_that_leads_inside_only_when_it_is_connected_to_is_refused_then(
+    target: ComputeTarget, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "places", lambda target: [])  # where it led when it was looked at first
+    target.workspace.allowances = []
+    report = target.driver.refresh()
+    assert report.state == ProvisioningState.FAILED
+    assert "the studio's own machine" in report.reason
+    assert service.asked == []
+
+
 def test_what_is_too_busy_is_asked_again_when_it_says(
     target: ComputeTarget, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
