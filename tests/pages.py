@@ -10,7 +10,7 @@ from django.utils import timezone
 from compute import host_keys, logs
 from compute.actions import ensure_local
 from compute.attaching import begin, keep, look, make_key
-from compute.models import Examination
+from compute.models import ComputeTarget, Examination
 from compute.quotas.actions import Wanted, set_limits
 from compute.quotas.asking import Blocked, ask, decline
 from compute.quotas.models import QuotaRequest
@@ -61,6 +61,29 @@ def furnish(ana: User) -> Workspace:
     workspace = create_workspace("vision-team", ana)
     empty = create_workspace("empty-team", ana)
     ensure_local(empty)
+    ben = _people(workspace, ana)
+    local = ensure_local(workspace)
+    cluster = _clusters(workspace, ana, ben)
+    _attached(workspace, ana, ben)
+    _webhooks(workspace, ana)
+    _draft(workspace, ana)
+    cluster.scaling.create(before=0, after=2, cause="for run brave_lemur", took=timedelta(seconds=0.4))
+    changes = {"before": {"nodes": [0, 4]}, "after": {"nodes": [1, 8]}}
+    note(workspace, ana, "target.resize", cluster, kind="target", name=cluster.name, detail=changes)
+    running = _runs(workspace, ana, ben, cluster, local)
+    for state in (NodeState.IDLE, NodeState.PREPARING, NodeState.LEAVING, NodeState.UNUSABLE):
+        make_node(cluster, state)
+    now = timezone.now()
+    samples.take(now - timedelta(minutes=5))
+    samples.take(now)
+    _boards(workspace, ana, running)
+    _sign_in(workspace)
+    _limits(workspace, ana, ben)
+    return workspace
+
+
+def _people(workspace: Workspace, ana: User) -> User:
+    """Bring people, invitations and tokens; return Ben."""
     ben = User.objects.create_user("ben", "ben@example.org", "correct horse", first_name="Ben", last_name="Ortiz")
     set_role(workspace, ben, Role.DATA_SCIENTIST, by=ana)
     set_role(workspace, User.objects.create_user("rita", "rita@example.org", "correct horse"), Role.READER, by=ana)
@@ -69,7 +92,11 @@ def furnish(ana: User) -> Workspace:
     issue_token(workspace, ben, "nightly sweep", {Right.SUBMIT_RUN}, days=30)
     issue_token(workspace, ana, "monitor", set(), days=7)
     revoke_token(issue_token(workspace, ana, "an old one", set(), days=7)[0], by=ana)
-    local = ensure_local(workspace)
+    return ben
+
+
+def _clusters(workspace: Workspace, ana: User, ben: User) -> ComputeTarget:
+    """Make clusters, and return the one on which things run."""
     cluster = make_cluster(
         workspace,
         created_by=ana,
@@ -88,75 +115,61 @@ def furnish(ana: User) -> Workspace:
         provisioning_state=ProvisioningState.DELETING,
         state_reason="ana deletes it; its runs end and its nodes leave.",
     )
+    return cluster
+
+
+def _attached(workspace: Workspace, ana: User, ben: User) -> None:
+    """Attach a machine, and another whose host key changed."""
     attached = make_attached(workspace, ana)
     attached.examinations.update(by=ben)
     host_keys.block(make_attached(workspace, ana, "annex", "annex.example"), OTHER_KEY)
+
+
+def _webhooks(workspace: Workspace, ana: User) -> None:
+    """Make webhooks: one that works, and one with a delivery that failed and another that waits."""
     make_webhook(workspace, ana)
     failing, given_up = make_webhook(workspace, ana, name="teams", format="teams", problem="It answers 404 Not Found.")
     facts = {"state": "failed", "code": 404, "words": "no_team", "problem": "It answers 404 Not Found.", "attempts": 14}
     Delivery.objects.filter(pk=given_up.pk).update(**facts)
     Delivery.objects.create(notice=given_up.notice, webhook=failing, give_up_at=timezone.now() + timedelta(days=1))
+
+
+def _draft(workspace: Workspace, ana: User) -> None:
+    """Begin to attach a machine, with something that will not do."""
     draft = begin(workspace, "Tiny", by=ana)
     typed = {"name": "new-lab", "address": "not ubuntu", "authentication": "key", "resource_id": ""}
     keep(draft, typed=typed, config=typed, secrets={})
     make_key(draft)
     look(draft)
     looked_at(draft)
-    cluster.scaling.create(before=0, after=2, cause="for run brave_lemur", took=timedelta(seconds=0.4))
-    changes = {"before": {"nodes": [0, 4]}, "after": {"nodes": [1, 8]}}
-    note(workspace, ana, "target.resize", cluster, kind="target", name=cluster.name, detail=changes)
 
+
+def _runs(workspace: Workspace, ana: User, ben: User, cluster: ComputeTarget, local: ComputeTarget) -> Run:
+    """Make runs in all states, and return the one that runs."""
     snapshot, _facts = snapshots.from_text(workspace, "train.py", "import sys\n\nprint('hello', sys.argv)\n")
     digits = Experiment.objects.create(
         workspace=workspace, name="digits-svm", created_by=ana, description="Kernels compared.", tags={"data": "digits"}
     )
+
+    like = {
+        "workspace": workspace,
+        "experiment": digits,
+        "snapshot": snapshot,
+        "target": cluster,
+        "target_name": cluster.name,
+        "submitted_by": ana,
+        "config": {
+            "script": "train.py",
+            "arguments": ["--kernel", "rbf"],
+            "variables": {"TOKEN": "s3cret"},
+            "node_count": 1,
+        },
+        "tags": {"kernel": "rbf", "data": "digits"},
+    }
     now = timezone.now()
-
-    def run(number: int, name: str, status: RunStatus, **facts: Any) -> Run:
-        one = Run.objects.create(
-            workspace=workspace,
-            experiment=digits,
-            number=number,
-            run_id=f"digits-svm_{number}",
-            display_name=name,
-            status=status,
-            snapshot=snapshot,
-            **{
-                "target": cluster,
-                "target_name": cluster.name,
-                "submitted_by": ana,
-                "config": {
-                    "script": "train.py",
-                    "arguments": ["--kernel", "rbf"],
-                    "variables": {"TOKEN": "s3cret"},
-                    "node_count": 1,
-                },
-                "tags": {"kernel": "rbf", "data": "digits"},
-                "created_at": now - timedelta(minutes=42 - number),
-            }
-            | facts,
-        )
-        one.events.create(old=RunStatus.STARTING, new=RunStatus.QUEUED, at=one.created_at + timedelta(seconds=2))
-        if status != RunStatus.QUEUED:
-            one.events.create(old=RunStatus.QUEUED, new=RunStatus.RUNNING, at=one.created_at + timedelta(seconds=30))
-        if one.has_ended:
-            one.events.create(old=RunStatus.RUNNING, new=status, at=one.ended_at or now)
-        return one
-
-    def attempt(of: Run, state: JobState, log: str, **facts: Any) -> None:
-        job = make_job(of.target or local, state, placed_on=["tvm-0a1b2c3d4e5f"], **facts)
-        job.run_id, job.run_name = of.run_id, of.display_name
-        job.save()
-        Attempt.objects.create(run=of, number=1, job=job)
-        outputs = job.folder / "rank-0" / "outputs"
-        outputs.mkdir(parents=True)
-        (outputs / "scores.csv").write_text("fold,accuracy\n1,0.9722\n2,0.9750\n")
-        logs.append(f"runs/{of.run_id}/1/std_log.txt", 0, log.encode())
-        if state == JobState.RUNNING:
-            make_node(cluster, NodeState.RUNNING, job=job)
-
     ended = {"started_at": now - timedelta(minutes=30), "ended_at": now - timedelta(minutes=9)}
-    running = run(
+    running = _run(
+        like,
         1,
         "brave_lemur_7k2",
         RunStatus.RUNNING,
@@ -164,8 +177,9 @@ def furnish(ana: User) -> Workspace:
         description="The second fold again.",
         properties={"azureml.git.commit": "4be1c07aa", "azureml.git.branch": "main", "azureml.git.dirty": "True"},
     )
-    attempt(running, JobState.RUNNING, LINES)
-    failed = run(
+    _attempt(running, JobState.RUNNING, LINES)
+    failed = _run(
+        like,
         2,
         "calm_otter_with_quite_a_long_name_x1",
         RunStatus.FAILED,
@@ -174,7 +188,7 @@ def furnish(ana: User) -> Workspace:
         hint="The last lines of its log say why.",
         **ended,
     )
-    attempt(
+    _attempt(
         failed,
         JobState.ENDED,
         LOG,
@@ -184,16 +198,56 @@ def furnish(ana: User) -> Workspace:
         ended_at=ended["ended_at"],
         receipt={"signalled": [{"pid": 12, "name": "python", "signal": "TERM"}], "left": 0},
     )
-    attempt(run(3, "sly_fox_9c", RunStatus.COMPLETED, exit_code=0, **ended), JobState.ENDED, LINES, exit_code=0)
-    run(4, "shy_mole_2d", RunStatus.QUEUED, reason="Waits for 1 node of cpu-cluster to start.", submitted_by=ben)
-    run(5, "keen_crow_5e", RunStatus.CANCELED, reason="ana canceled it.", target=local, target_name="local", **ended)
-    run(6, "child_of_lemur", RunStatus.COMPLETED, parent=running, exit_code=0, **ended)
+    _attempt(_run(like, 3, "sly_fox_9c", RunStatus.COMPLETED, exit_code=0, **ended), JobState.ENDED, LINES, exit_code=0)
+    _run(like, 4, "shy_mole_2d", RunStatus.QUEUED, reason="Waits for 1 node of cpu-cluster to start.", submitted_by=ben)
+    _run(
+        like,
+        5,
+        "keen_crow_5e",
+        RunStatus.CANCELED,
+        reason="ana canceled it.",
+        target=local,
+        target_name="local",
+        **ended,
+    )
+    _run(like, 6, "child_of_lemur", RunStatus.COMPLETED, parent=running, exit_code=0, **ended)
     digits.last_number = 6
     digits.save()
-    for state in (NodeState.IDLE, NodeState.PREPARING, NodeState.LEAVING, NodeState.UNUSABLE):
-        make_node(cluster, state)
-    samples.take(now - timedelta(minutes=5))
-    samples.take(now)
+    return running
+
+
+def _run(like: dict[str, Any], number: int, name: str, status: RunStatus, **facts: Any) -> Run:
+    """Make a run as `like`, but for `facts`; the later its number, the younger."""
+    now = timezone.now()
+    like = like | {"created_at": now - timedelta(minutes=42 - number)}
+    one = Run.objects.create(
+        number=number, run_id=f"digits-svm_{number}", display_name=name, status=status, **like | facts
+    )
+    one.events.create(old=RunStatus.STARTING, new=RunStatus.QUEUED, at=one.created_at + timedelta(seconds=2))
+    if status != RunStatus.QUEUED:
+        one.events.create(old=RunStatus.QUEUED, new=RunStatus.RUNNING, at=one.created_at + timedelta(seconds=30))
+    if one.has_ended:
+        one.events.create(old=RunStatus.RUNNING, new=status, at=one.ended_at or now)
+    return one
+
+
+def _attempt(of: Run, state: JobState, log: str, **facts: Any) -> None:
+    """Give a run its attempt, with a log and an output."""
+    assert of.target is not None
+    job = make_job(of.target, state, placed_on=["tvm-0a1b2c3d4e5f"], **facts)
+    job.run_id, job.run_name = of.run_id, of.display_name
+    job.save()
+    Attempt.objects.create(run=of, number=1, job=job)
+    outputs = job.folder / "rank-0" / "outputs"
+    outputs.mkdir(parents=True)
+    (outputs / "scores.csv").write_text("fold,accuracy\n1,0.9722\n2,0.9750\n")
+    logs.append(f"runs/{of.run_id}/1/std_log.txt", 0, log.encode())
+    if state == JobState.RUNNING:
+        make_node(of.target, NodeState.RUNNING, job=job)
+
+
+def _boards(workspace: Workspace, ana: User, running: Run) -> None:
+    """Make a dashboard with a curve, and one with nothing."""
     board = make_dashboard(workspace, "Overview", by=ana, overview=True)
     measured = {"of": "run", "name": running.run_id, "metric": "", "logarithmic": False}
     add_tile(board, "metric", options=measured, by=ana)
@@ -201,17 +255,24 @@ def furnish(ana: User) -> Workspace:
     (running.attempts.get().job.folder / "rank-0" / "outputs" / "metrics.jsonl").write_text(values)
     make_link(board, "screen in the lab", days=30, shows={Shows.NAMES}, by=ana)
     make_dashboard(workspace, "Nothing on it", by=ana)
+
+
+def _sign_in(workspace: Workspace) -> None:
+    """Bring an administrator of the studio, and a provider with a group."""
     root = User.objects.create_superuser("root", "root@example.org", "correct horse")
     contoso = Provider(name="Contoso", issuer="https://login.example/v2.0", client_id="studio", is_enabled=True)
     sign_in.keep_provider(contoso, "hush", by=root)
     rule = GroupRole(provider=contoso, group="0b1c", label="ML people", workspace=workspace, role=Role.READER)
     sign_in.map_group(rule, by=root)
+
+
+def _limits(workspace: Workspace, ana: User, ben: User) -> None:
+    """Set limits, and ask for more than they have."""
     limits = [Wanted("*", 64, workspace=workspace), Wanted("standardDv2Family", 24, workspace=workspace)]
     set_limits([*limits, Wanted("standardNCFamily", 0, workspace=workspace)], by=ana)
     more = Blocked(size="Standard_D2_v2", max_nodes=40)
     decline(ask(workspace, more, cores=80, reason="All folds.", back="", by=ben), answer="Use low priority.", by=ana)
     ask(workspace, more, cores=40, reason="The second fold.", back=f"/w/{workspace.name}/compute/create/", by=ben)
-    return workspace
 
 
 def places(ana: User, workspace: Workspace) -> list[Place]:

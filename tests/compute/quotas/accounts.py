@@ -1,5 +1,6 @@
-"""Nodes with their reservations, and limits, for tests that need some."""
+"""Nodes with their reservations, limits, and the words of pages, for tests that need some."""
 
+import re
 from typing import Any
 
 from django.db import transaction
@@ -21,3 +22,8 @@ def hold(target: ComputeTarget, count: int = 1) -> list[Node]:
 
 def limit(cores: int | None, family: str = "*", workspace: Workspace | None = None, **columns: Any) -> Limit:
     return Limit.objects.create(cores=cores, family=family, workspace=workspace, **columns)
+
+
+def words(answer: Any) -> str:
+    """Return what an answer says, without its tags."""
+    return " ".join(re.sub(r"<[^>]*>", " ", answer.content.decode()).split())

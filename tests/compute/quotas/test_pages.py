@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -16,15 +15,10 @@ from compute.states import JobState
 from studio.people.actions import create_workspace, make_team
 from studio.people.models import User, Workspace
 from tests.compute.clusters import make_cluster, make_job
-from tests.compute.quotas.accounts import hold, limit
+from tests.compute.quotas.accounts import hold, limit, words
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
-
-
-def words(answer: Any) -> str:
-    """Return what an answer says, without its tags."""
-    return " ".join(re.sub(r"<[^>]*>", " ", answer.content.decode()).split())
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -17,15 +16,10 @@ from compute.quotas.verdict_views import ask_for_run
 from compute.states import JobState
 from studio.people.models import User, Workspace
 from tests.compute.clusters import make_cluster, make_job
-from tests.compute.quotas.accounts import hold, limit
+from tests.compute.quotas.accounts import hold, limit, words
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
-
-
-def words(answer: Any) -> str:
-    """Return what an answer says, without its tags."""
-    return " ".join(re.sub(r"<[^>]*>", "", answer.content.decode()).split())
 
 
 @pytest.fixture
