@@ -93,7 +93,7 @@ def size(key: str) -> int:
 def hole(key: str) -> tuple[int, int] | None:
     """Return from where to where a log's middle was left out (it reads as zeros); None for one that is whole.
 
-    The file itself says so: what keeps a log below LOG_BYTES takes the middle from the disk, see compute.shepherd.
+    The file itself says so: what keeps a log below LOG_BYTES takes the middle from the disk, see compute.watching.
     """
     if size(key) <= settings.LOG_BYTES:
         return None

@@ -1,7 +1,7 @@
 """How the processes of an attempt were ended, for people: who was signalled when, what was left, when all was over.
 
 A receipt may have been written on another machine, by programs that nobody here vouches for: what is not as
-`compute.shepherd` writes it is passed over.
+`compute.ending` writes it is passed over.
 """
 
 from collections.abc import Iterable, Iterator
