@@ -94,7 +94,7 @@ class _Page:
             if self.target is not None:
                 return self._to_target(attaching.save(draft, by=by, **words))
             return self._to_target(attaching.attach(draft, by=by, name=cleaned["name"], **words))
-        if self.target is not None and same and not draft.asked_at:  # only the words on it changed
+        if self.target is not None and same and not draft.asked_at and attaching.would_describe(self.target, **words):
             attaching.describe(self.target, by=self.request.user, **words)
             draft.delete()
             return self._to_target(self.target)

@@ -201,7 +201,8 @@ def save(draft: Examination, *, by: User, description: str, tags: dict[str, str]
     refuse_twice(target.workspace, target.kind, draft.config, but=target)
     before = _facts(target)
     target.config, target.description, target.tags = draft.config, description, tags
-    target.save(update_fields=["config", "description", "tags", "modified_at"])
+    target.provisioning_state, target.state_reason = ProvisioningState.SUCCEEDED, ""  # as it was just found
+    target.save(update_fields=["config", "description", "tags", "provisioning_state", "state_reason", "modified_at"])
     _hand_over(draft, target)
     changes = {"before": before, "after": _facts(target)}
     note(target.workspace, by, "target.edit", target, kind="target", name=target.name, detail=changes)
@@ -210,11 +211,16 @@ def save(draft: Examination, *, by: User, description: str, tags: dict[str, str]
     return target
 
 
+def would_describe(target: ComputeTarget, *, description: str, tags: dict[str, str]) -> bool:
+    """Say whether these are other words than those on the target."""
+    return (target.description, target.tags) != (description, tags)
+
+
 @transaction.atomic
 def describe(target: ComputeTarget, *, by: User, description: str, tags: dict[str, str]) -> None:
     """Change the words on a target; its connection stays as it is."""
     target = _locked(target)
-    if (target.description, target.tags) == (description, tags):
+    if not would_describe(target, description=description, tags=tags):
         return
     before = {"description": target.description, "tags": target.tags}
     target.description, target.tags = description, tags

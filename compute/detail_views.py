@@ -109,6 +109,7 @@ def _connection(target: ComputeTarget, look: str) -> dict[str, Any]:
         "looks": [(one, attaching.has_passed(one)) for one in looks],
         "examination": examination,
         "passed": examination is not None and attaching.has_passed(examination),
+        "asked_key": attaching.asked_key(examination) if examination else None,
         "newest": examination is not None and examination == looks[0],
     }
 

@@ -144,6 +144,8 @@ def test_credentials_are_replaced_through_the_same_form_and_empty_keeps_them(bro
     target.refresh_from_db()
     assert target.description == "new words"
     assert not Examination.objects.filter(is_draft=True).exists()  # nothing of the connection changed
+    answer = browser.post(url, form | {"token": str(uuid4()), "description": "new words"})
+    assert answer["Location"].endswith("#doctor")  # nothing changed at all: a look was asked for, and is made
     answer = browser.post(url, form | {"token": str(uuid4()), "private_key": "a new key"})
     draft = looked_at(newest())
     assert answer["Location"] == f"{url}?draft={draft.pk}#doctor"

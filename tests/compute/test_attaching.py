@@ -154,11 +154,13 @@ def test_credentials_are_replaced_and_empty_ones_kept(workspace, ana):
     assert TinyDriver.seen == ["new"]
     target.refresh_from_db()
     assert target.secret("private_key") == "the secret key"  # not before it is saved
+    ComputeTarget.objects.update(provisioning_state=ProvisioningState.FAILED, state_reason="It refuses the key.")
     attaching.save(draft, by=ana, description="the lab's", tags={"room": "7"})
     target = ComputeTarget.objects.get(pk=target.pk)
     assert (target.secret("password"), target.secret("private_key")) == ("new", "")
     assert target.config["host_key"] == KEY
     assert target.tags == {"room": "7"}
+    assert (target.provisioning_state, target.state_reason) == (ProvisioningState.SUCCEEDED, "")  # as it was just found
     assert Activity.objects.filter(verb="target.edit").exists()
 
 
