@@ -17,7 +17,6 @@ from django.db.models import (
     Case,
     CharField,
     Count,
-    DecimalField,
     F,
     Max,
     OuterRef,
@@ -38,7 +37,7 @@ from compute.drivers import kinds_with
 from compute.drivers.base import Attaches, Provisions, Resizes, Starts
 from compute.host_keys import CHANGED
 from compute.models import ComputeTarget, Examination, Job, Node
-from compute.prices.price import Price, Prices
+from compute.prices.price import Price, Prices, price_here
 from compute.sizes import VmSize, find
 from compute.states import AllocationState, JobState, NodeState, Priority, ProvisioningState, Toned
 from studio.http import words_in
@@ -207,9 +206,7 @@ class Filter:
             up = Node.objects.filter(target=OuterRef("pk"), state__in=UP).order_by().values("target")
             found = found.annotate(up=Coalesce(Subquery(up.annotate(n=Count("pk")).values("n")), 0))
             if column == "cost":
-                found = found.annotate(
-                    cost=F("up") * Coalesce("price_usd_per_hour", Decimal(0), output_field=DecimalField())
-                )
+                found = found.annotate(cost=F("up") * price_here(found))
         key = SORTS[column]
         first = (key.desc() if down else key.asc()) if hasattr(key, "desc") else F(key).desc() if down else F(key).asc()
         return found.order_by(first, Lower("name"), "pk")

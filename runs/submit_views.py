@@ -17,6 +17,7 @@ from compute.actions import cannot_ever_run
 from compute.drivers import driver_class, kinds_with
 from compute.drivers.base import Attaches, Executes, Queues
 from compute.models import ComputeTarget, Job
+from compute.prices.price import Prices
 from compute.quotas.verdict_views import run_verdict_context
 from compute.states import JobState
 from runs import actions, snapshots, uploads
@@ -224,9 +225,11 @@ def _choices(request: StudioRequest) -> list[dict[str, Any]]:
     targets = list(_targets(request).order_by("name"))
     waiting = _counts(targets, Q(state__in=[JobState.PREPARING, JobState.WAITING, JobState.QUEUED]))
     busy = _counts(targets, Q(state__in=[JobState.STARTING, JobState.RUNNING, JobState.ENDING]))
+    prices = Prices(request.workspace)
     choices = [
         {
             "target": target,
+            "price": prices.of(target),
             "kind": driver_class(target.kind).label,
             "reason": cannot_ever_run(target, 1) or "",
             "waiting": waiting.get(target.pk, 0),

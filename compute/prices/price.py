@@ -5,7 +5,8 @@ from datetime import date
 from decimal import Decimal
 from functools import cached_property
 
-from django.db.models import TextChoices
+from django.db.models import Case, DecimalField, OuterRef, QuerySet, Subquery, TextChoices, Value, When
+from django.db.models.functions import Coalesce
 from django.utils import formats
 from django.utils.translation import gettext_lazy
 
@@ -100,3 +101,26 @@ class Prices:
 def price_of(target: ComputeTarget) -> Price:
     """Return what an hour of a node of `target` costs now."""
     return Prices(target.workspace).of(target)
+
+
+def price_here(targets: QuerySet[ComputeTarget]) -> Coalesce:
+    """Return the SQL expression of what an hour of a node of each costs: what `Prices.of` says, for sorting many.
+
+    The rule is asked once for each machine and size, of which there are few; the database does it for the targets.
+    """
+    priced = GivenPrice.objects.filter(host__isnull=False).values("host")
+    spots = targets.order_by().exclude(vm_size="").filter(host__in=priced)
+    kinds = set(spots.values_list("workspace", "host", "vm_size", "vm_priority"))
+    prices = {space.pk: Prices(space) for space in Workspace.objects.filter(pk__in={kind[0] for kind in kinds})}
+    whens = [
+        When(
+            workspace=space,
+            host=host,
+            vm_size=size,
+            vm_priority=priority,
+            then=Value(prices[space].here(host, size, priority).amount, DecimalField()),
+        )
+        for space, host, size, priority in sorted(kinds)
+    ]
+    own = GivenPrice.objects.filter(target=OuterRef("pk")).values("usd_per_hour")[:1]
+    return Coalesce(Subquery(own), Case(*whens, default=Value(NOTHING, DecimalField())), output_field=DecimalField())

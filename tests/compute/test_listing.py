@@ -81,6 +81,29 @@ def test_the_cost_now_counts_nodes_that_are_up_and_no_others(workspace: Workspac
     assert row_of(cluster).cost_now == Decimal("0.114") * 4  # not the preempted, not the unusable
 
 
+def test_the_cost_sorts_by_what_it_shows_and_not_by_what_it_were_in_azure(workspace: Workspace) -> None:
+    host = embedded.this_host()
+    small = make_cluster(workspace, "small", host=host, vm_size="Standard_D1_v2", price_usd_per_hour=Decimal("0.07"))
+    large = make_cluster(workspace, "large", host=host, vm_size="Standard_D4_v2", price_usd_per_hour=Decimal("0.58"))
+    for cluster, count in ((small, 3), (large, 1)):
+        for _n in range(count):
+            make_node(cluster)
+
+    def dearest_first() -> list[tuple[str, Decimal | None]]:
+        page = listing.page_of(Filter.from_query(QueryDict("sort=-cost")), workspace)
+        return [(row.target.name, row.cost_now) for row in listing.rows(list(page))]
+
+    assert dearest_first() == [("large", Decimal(0)), ("small", Decimal(0))], "nobody set a price: by name"
+    price = GivenPrice.objects.create(
+        workspace=workspace, host=host, unit="node", usd_per_hour=Decimal("0.1"), as_of="2026-01-01"
+    )
+    assert dearest_first() == [("small", Decimal("0.3")), ("large", Decimal("0.1"))]
+    GivenPrice.objects.filter(pk=price.pk).update(unit="core")
+    assert dearest_first() == [("large", Decimal("0.8")), ("small", Decimal("0.3"))]
+    GivenPrice.objects.create(workspace=workspace, target=small, usd_per_hour=Decimal("2"), as_of="2026-01-01")
+    assert dearest_first() == [("small", Decimal(6)), ("large", Decimal("0.8"))]
+
+
 @pytest.mark.parametrize(
     ("query", "names"),
     [
