@@ -6,7 +6,7 @@ import re
 # An address that holds a token, wherever it is written: whoever reads a log could open what it opens.
 HELD = re.compile(
     r"(?P<before>^|[^\w/.-]|https?://[^/\s]+)"
-    r"(?P<door>/(?:ws/)?(?:d|join|sign-in|badges|accounts/password/reset/key|accounts/confirm-email)/)"
+    r"(?P<door>/(?:ws/)?(?:d|join|sign-in|badges|unsubscribe|accounts/password/reset/key|accounts/confirm-email)/)"
     r"[^\s\"']+"
 )
 ASKED = re.compile(r"(?P<name>[?&](?:code|state|token)=)[^\s&\"']+")

@@ -7,7 +7,7 @@ from studio.api import badges
 from studio.api.gate import gate, metrics
 from studio.api.page import api_page
 from studio.dashboards import links
-from studio.notifications.views import choose_mail
+from studio.notifications.views import choose_mail, unsubscribe
 from studio.people import activity_views as activity
 from studio.people import token_views as tokens
 from studio.people import views as people
@@ -33,6 +33,7 @@ urlpatterns = [
     path("profile/", people.profile, name="profile"),
     path("profile/sessions/", people.end_session, name="end_session"),
     path("profile/notifications/", choose_mail, name="choose_mail"),
+    path("unsubscribe/<str:token>/", unsubscribe, name="unsubscribe"),
     path("w/<str:workspace>/", shell.home, name="home"),
     path("w/<str:workspace>/settings/", settings_page.settings_page, name="settings"),
     path("w/<str:workspace>/settings/attaching/", settings_page.set_allowances, name="set_allowances"),

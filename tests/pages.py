@@ -21,6 +21,7 @@ from runs.states import RunStatus
 from studio.dashboards import samples
 from studio.dashboards.actions import add_tile, make_dashboard, make_link
 from studio.dashboards.models import Dashboard, Shows
+from studio.notifications.mail import leaving_token
 from studio.notifications.models import Delivery
 from studio.people.actions import (
     create_workspace,
@@ -395,6 +396,7 @@ def places(ana: User, workspace: Workspace) -> list[Place]:
         Place("password reset done", reverse("account_reset_password_done"), ""),
         Place("by link", reverse("sign_in_by_link", args=[SignInLink.issue(ana)]), ""),
         Place("by old link", reverse("sign_in_by_link", args=["old"]), ""),
+        Place("end of e-mails", reverse("unsubscribe", args=[leaving_token(ana)]), ""),
         Place("invitation too old", reverse("join", args=["old"]), ""),
         Place("nowhere", "/nowhere/", ""),
     ]

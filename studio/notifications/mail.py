@@ -7,8 +7,10 @@ from email.utils import make_msgid
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core import signing
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
@@ -21,6 +23,8 @@ from studio.people.models import User
 NOWHERE = {"console", "dummy"}  # backends of Django's that send nothing
 MOST_LISTED = 50
 CHOOSE = "/profile/#notifications"  # where a person decides what is mailed
+LEAVING_WORKS_FOR = 60 * 60 * 24 * 180  # seconds after a mail was sent
+_LEAVING = signing.TimestampSigner(sep="~", salt="studio.unsubscribe")
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,27 @@ def message_for(person: User, deliveries: list[Delivery]) -> EmailMultiAlternati
         to=[person.email],
         headers={
             "Message-ID": make_msgid(deliveries[0].uid.hex, domain=domain),
-            "List-Unsubscribe": f"<{choose}>",
+            "List-Unsubscribe": f"<{formats.url_of(reverse('unsubscribe', args=[leaving_token(person)]))}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",  # Source: RFC 8058
             "Auto-Submitted": "auto-generated",
         },
     )
     message.attach_alternative(html, "text/html")
     return message
+
+
+def leaving_token(person: User) -> str:
+    """Return what stands in the link of a mail that ends all of them: it does this alone, for its address alone."""
+    return _LEAVING.sign_object([person.pk, person.email])
+
+
+def who_leaves(token: str) -> User | None:
+    """Return the person whose mails a link ends; None for a link that is none, is too old or of another address."""
+    try:
+        pk, email = _LEAVING.unsign_object(token, max_age=LEAVING_WORKS_FOR)
+    except signing.BadSignature:
+        return None
+    return User.objects.filter(pk=pk, email=email, is_active=True).first()
 
 
 def _told(notice: Notice) -> Told:

@@ -4,13 +4,15 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.db.models import Count, Max, Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studio.errors import NotThere
@@ -21,6 +23,7 @@ from studio.notifications.forms import MailForm, WebhookForm
 from studio.notifications.models import Delivery, DeliveryState, MailChoice, Webhook
 from studio.people.models import Allowance
 from studio.people.permissions import Right, require
+from studio.people.throttle import throttle
 
 MOST_SHOWN = 50  # deliveries of a page
 
@@ -130,6 +133,20 @@ def choose_mail(request: StudioRequest) -> HttpResponse:
     else:
         messages.error(request, _("This cannot be chosen. Nothing was changed."))
     return redirect(reverse("profile") + "#notifications")
+
+
+@never_cache
+@login_not_required
+@csrf_exempt  # mail programs press it for their person, without a cookie; the link's signature says whose it is
+@require_http_methods(["GET", "HEAD", "POST"])
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """Offer to end one's e-mails from the link of a mail; a look alone ends nothing. Source: RFC 8058."""
+    throttle(request, "open_link")
+    person = mail.who_leaves(token)
+    if person is not None and request.method == "POST":
+        actions.choose_mail(person, [], MailChoice.of(person).least_minutes)
+    facts = {"person": person, "is_done": request.method == "POST"}
+    return render(request, "notifications/unsubscribe.html", facts, status=200 if person else 410)
 
 
 def mail_facts(person: Any) -> dict[str, Any]:

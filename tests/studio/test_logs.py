@@ -33,7 +33,7 @@ def test_no_address_that_opens_something_is_written_down(workspace: Workspace, a
     browser, strict = Client(), Client(enforce_csrf_checks=True)
     browser.post(f"/d/{token}/")
     browser.get(f"/d/{token}/nowhere")
-    for door in ("join", "sign-in", "badges", "accounts/password/reset/key"):
+    for door in ("join", "sign-in", "badges", "unsubscribe", "accounts/password/reset/key"):
         browser.put(f"/{door}/{token}/")
         strict.post(f"/{door}/{token}/", headers={"Origin": "https://evil.example"})
     logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "::1", f"/ws/d/{token}/?language=en")

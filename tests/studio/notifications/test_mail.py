@@ -1,16 +1,21 @@
 """E-mail by a real mail server: who is told what, in which language, and many things in one."""
 
+import re
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import Client
 
 from studio.notifications import outbox
 from studio.notifications.actions import announce, choose_mail
 from studio.notifications.events import About, Event
-from studio.notifications.models import Delivery, DeliveryState
+from studio.notifications.mail import message_for
+from studio.notifications.models import Delivery, DeliveryState, MailChoice
 from studio.people.actions import remove_member
+from studio.people.models import User
 from tests.receivers import mail_server
 from tests.studio.notifications.conftest import drain, hours_later
 
@@ -52,9 +57,37 @@ def test_one_end_is_one_mail_after_a_minute(workspace, ben, mails):
         assert words in plain
         assert words in html
     assert "/profile/#notifications" in plain
-    assert mail["List-Unsubscribe"].endswith("/profile/#notifications>")
     drain()
     assert len(mails) == 1
+
+
+def test_one_press_in_the_mail_program_ends_a_persons_mails_and_nothing_else(workspace, ana, ben, mails):
+    announce(workspace, Event.RUN_FAILED, about=about("train.py"), to=[ben])
+    hours_later(1 / 59)
+    drain()
+    [mail] = mails
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    written = message_for(ben, list(Delivery.objects.all())).message().as_bytes()
+    assert re.search(rb"\nList-Unsubscribe:\s+<http\S+/unsubscribe/\S+>\n", written), "programs read no encoded words"
+    address = mail["List-Unsubscribe"].strip(" <>").removeprefix(settings.PUBLIC_URL.rstrip("/"))
+    program = Client(enforce_csrf_checks=True)
+    looked = program.get(address).content.decode()
+    assert "ben@example.org" in looked
+    assert MailChoice.of(User.objects.get(pk=ben.pk)).events, "a look ends nothing"
+    for forged in (address[:-2] + "x/", address.replace("~", "x~"), "/unsubscribe/~/", "/unsubscribe/W10~a~b/"):
+        assert program.post(forged).status_code == 410
+    assert MailChoice.of(User.objects.get(pk=ben.pk)).events
+    pressed = program.post(address, {"List-Unsubscribe": "One-Click"})
+    assert pressed.status_code == 200
+    assert not program.cookies.get("sessionid"), "it signs nobody in"
+    assert MailChoice.of(User.objects.get(pk=ben.pk)).events == []
+    assert MailChoice.of(User.objects.get(pk=ana.pk)).events, "the others are told as before"
+    announce(workspace, Event.RUN_FAILED, about=about("again.py"), to=[User.objects.get(pk=ben.pk)])
+    hours_later(1 / 59)
+    drain()
+    assert len(mails) == 1
+    User.objects.filter(pk=ben.pk).update(email="benedict@example.org")
+    assert program.post(address).status_code == 410, "the address was given up, and may be somebody else's"
 
 
 def test_many_ends_are_one_mail(workspace, ben, mails):
