@@ -14,3 +14,4 @@ import "./ago.js";
 import "./keys.js";
 import "./search.js";
 import "./live.js";
+import "./wrong.js";

@@ -82,6 +82,7 @@ def test_what_was_typed_wrongly_is_said_beside_its_field(
     page.get_by_role("button", name="Check the connection").last.click()
     expect(page.locator("#id_address_error")).to_have_text("This is neither a host name nor an IP address.")
     expect(page.locator("#id_ssh_port_error")).to_be_visible()
+    expect(page.get_by_label("Host name or IP address")).to_be_focused()  # the first that is wrong
     expect(page.locator("#id_private_key_error")).to_contain_text("This is the public half of a key.")
     assert not Examination.objects.exclude(sealed={}).exists()
     more = page.locator("details.more")
