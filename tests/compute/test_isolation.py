@@ -426,10 +426,10 @@ while True:
 def test_a_bomb_that_leaves_no_time_to_anybody_is_ended(
     spec: Callable[..., ProcessSpec], tmp_path: Path, leaves: list[str]
 ) -> None:
-    described = spec(SPINNING_BOMB, most_processes=200, most_tasks=900, confinement=_alone(tmp_path))
+    described = spec(SPINNING_BOMB, most_processes=100, most_tasks=300, confinement=_alone(tmp_path))
     described.argv.extend(leaves)
-    report = finished(processes.start(described))
-    assert (report.reason, report.detail) == (EndReason.PROCESSES, "started more than 200 processes")
+    report = finished(processes.start(described), seconds=90)
+    assert (report.reason, report.detail) == (EndReason.PROCESSES, "started more than 100 processes")
     assert report.receipt["left"] == []
     assert not procfs.tagged(described.tag, described.folder.name)
 
