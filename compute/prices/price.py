@@ -60,7 +60,7 @@ class Prices:
 
     @cached_property
     def given(self) -> list[GivenPrice]:
-        return list(GivenPrice.objects.filter(workspace=self.workspace).select_related("host", "target"))
+        return list(GivenPrice.objects.filter(workspace=self.workspace).select_related("host", "target", "set_by"))
 
     def in_azure(self, vm_size: str, priority: str) -> Price | None:
         """Return what a node of that size costs in Azure: as an Owner says, else as listed; None: neither is known."""

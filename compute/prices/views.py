@@ -15,7 +15,7 @@ from compute import sizes
 from compute.drivers import kinds_with
 from compute.drivers.base import Attaches
 from compute.engines import embedded
-from compute.models import ComputeTarget, Host
+from compute.models import ComputeTarget, Host, TargetQuerySet
 from compute.prices import actions
 from compute.prices.forms import MachinePriceForm, SizePriceForm, TargetPriceForm
 from compute.prices.models import GivenPrice, Unit
@@ -23,6 +23,7 @@ from compute.prices.price import LIST_REGION, Price, Prices
 from compute.states import Priority
 from studio.errors import NotThere
 from studio.http import StudioRequest
+from studio.people.models import Workspace
 from studio.people.permissions import Right, require
 
 MOST_TARGETS = 200
@@ -86,7 +87,7 @@ def price_machine(request: StudioRequest, name: str) -> HttpResponse:
 def price_target(request: StudioRequest, name: str) -> HttpResponse:
     """Set what an hour of an attached target costs."""
     require(request.user, Right.ATTACH_COMPUTE, request.workspace)
-    target = _attached(request).filter(name=name).first()
+    target = attached_to(request.workspace).filter(name=name).first()
     if target is None:
         raise NotThere
     form = TargetPriceForm(request.POST, auto_id=f"target_{target.pk}_%s")
@@ -108,7 +109,7 @@ def _page(
     prices = Prices(request.workspace)
     by_host = {row.host_id: row for row in prices.given if row.host_id}
     by_target = {row.target_id: row for row in prices.given if row.target_id}
-    targets = _attached(request).order_by("name")[:MOST_TARGETS]
+    targets = attached_to(request.workspace).order_by("name")[:MOST_TARGETS]
     initial = {"region": LIST_REGION, "as_of": timezone.localdate(), "priority": Priority.DEDICATED}
     context = {
         "nav": "quotas",
@@ -123,9 +124,10 @@ def _page(
     return render(request, "compute/price_list.html", context, status=422 if wrong else 200)
 
 
-def _attached(request: StudioRequest) -> Any:
+def attached_to(workspace: Workspace) -> TargetQuerySet:
+    """Return the targets that a workspace has attached, whose hours may have a price."""
     existing = ComputeTarget.objects.existing().select_related("workspace")
-    return existing.filter(workspace=request.workspace, kind__in=kinds_with(Attaches))
+    return existing.filter(workspace=workspace, kind__in=kinds_with(Attaches))
 
 
 def _of_machine(host: Host, row: GivenPrice | None, wrong: tuple[int, forms.Form] | None) -> Priced:

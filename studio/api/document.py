@@ -19,6 +19,10 @@ is no longer what you read (412).
 
 **Once.** `Idempotency-Key` makes a request that is sent again return what it made the first time.
 
+**Attaching** a machine or a service is done in the browser, where its connection is examined first: credentials are
+typed there, kept sealed, and neither taken nor told here. So are answers to requests for quota, limits and roles: no
+token carries those rights.
+
 **Logs** are read in pieces here. To follow one, open the websocket `/ws/w/{workspace}/runs/{run_id}/log/?stream=…` with
 the same header `Authorization`.
 

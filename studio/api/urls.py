@@ -19,7 +19,9 @@ from studio.api.routers import (
     logs,
     notifications,
     people,
+    prices,
     quotas,
+    requests,
     runs,
     snapshots,
     studio,
@@ -54,6 +56,8 @@ api.add_router("w/{workspace}", snapshots.router, tags=["snapshots"])
 api.add_router("w/{workspace}/experiments", experiments.router, tags=["experiments"])
 api.add_router("w/{workspace}", work.router, tags=["work"])
 api.add_router("w/{workspace}/quotas", quotas.router, tags=["quotas"])
+api.add_router("w/{workspace}/quotas/requests", requests.router, tags=["quotas"])
+api.add_router("w/{workspace}/prices", prices.router, tags=["quotas"])
 api.add_router("w/{workspace}/activity", activity.router, tags=["activity"])
 api.add_router("w/{workspace}/dashboards", dashboards.router, tags=["dashboards"])
 api.add_router("w/{workspace}/notifications", notifications.router, tags=["notifications"])

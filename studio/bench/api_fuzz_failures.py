@@ -25,12 +25,14 @@ SHOWN = 10  # failures that are told
 STRANGER = "stranger"
 ALWAYS = {"workspace", "token_id"}  # of the addresses: nobody ends the token they ask with
 # Which changes a role may make: those at addresses that begin so, below the workspace.
-RUNS = ("/runs", "/experiments", "/snapshots", "/uploads", "/queue/{run_id}/move", "/dashboards")
+ASKS = "/quotas/requests"
+RUNS = ("/runs", "/experiments", "/snapshots", "/uploads", "/queue/{run_id}/move", "/dashboards", ASKS)
+ANSWERS = ("/approve", "/decline")  # for who is signed in: no token's
 MAY: Mapping[str, tuple[str, ...]] = {
     STRANGER: (),
     "Reader": (),
     "DataScientist": RUNS,
-    "ComputeOperator": ("/targets",),
+    "ComputeOperator": ("/targets", ASKS),
     "Contributor": (*RUNS, "/targets"),
     "Owner": ("",),
 }
@@ -85,7 +87,7 @@ def fuzz(
         told = f"{case.method} {case.operation.path} as {role}"
         response = case.call(headers={"Authorization": f"Bearer {words[role]}"})
         below = case.operation.path.partition("{workspace}")[2]
-        may = case.method == "GET" or (MAY[role] != () and below.startswith(MAY[role]))
+        may = case.method == "GET" or (below.startswith(MAY[role]) and not below.endswith(ANSWERS))
         if response.status_code < 300 and "{workspace}" in case.operation.path and (role == STRANGER or not may):
             found.setdefault(f"{told}: {response.status_code}, and it may not")
         try:
@@ -147,6 +149,8 @@ def fill() -> tuple[dict[str, str], dict[str, str]]:
     """Make a workspace with somebody in each role, and return a token of each, and the names of what is there."""
     from compute.actions import create_cluster, ensure_local
     from compute.engines import embedded
+    from compute.quotas.asking import Blocked, ask
+    from compute.quotas.models import Limit
     from runs import actions, snapshots
     from runs.configuration import RunConfiguration
     from studio.dashboards.actions import make_dashboard, make_link
@@ -175,11 +179,14 @@ def fill() -> tuple[dict[str, str], dict[str, str]]:
         here, by=owner, experiment="digits", target=ensure_local(here), snapshot=snapshot,
         config=RunConfiguration("train.py"),
     )  # fmt: skip
+    Limit.objects.create(workspace=here, family="*", cores=20)
+    quota = ask(here, Blocked(family="*"), cores=40, reason="A sweep.", back="", by=owner)
     board = make_dashboard(here, "Lab", by=owner, overview=True)
     link, _word = make_link(board, "lab", days=1, shows=set(), by=owner)
     ended, _word = issue_token(here, owner, "ended", set(), days=1)
     revoke_token(ended, by=owner)
     ids = {"dashboard_id": board.pk, "tile_id": board.tiles.all()[0].pk, "link_id": link.pk, "token_id": ended.pk}
+    ids["request_id"] = quota.pk
     names = {"workspace": "here", "run_id": run.run_id, "name": cluster.name, "stream": "1/studio.txt"}
     return words, names | {name: str(pk) for name, pk in ids.items()}
 

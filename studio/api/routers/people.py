@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Prefetch, Q
+from django.http import HttpResponse
 from ninja import Field, Query, Router, Schema
 
 from compute import sizes
@@ -12,9 +14,9 @@ from compute.engines import embedded
 from compute.glance import glance
 from compute.states import Priority
 from runs.models import Run
-from studio.api.kit import Asked, Listed, Text
+from studio.api.kit import Asked, Listed, Paging, Text, listed, place_in
 from studio.http import StudioRequest
-from studio.people.models import Membership
+from studio.people.models import Membership, Team
 from studio.shell import FOUND, find
 
 router = Router()
@@ -43,6 +45,13 @@ class Member(Schema):
     role: str
     team: str | None
     since: datetime
+
+
+class TeamFacts(Schema):
+    id: int
+    name: str
+    members: list[str] = Field(description="Usernames.")
+    created_at: datetime
 
 
 class Size(Schema):
@@ -124,6 +133,24 @@ def _member(one: Membership) -> dict[str, Any]:
         "team": one.team.name if one.team else None,
         "since": one.created_at,
     }
+
+
+@router.get("/teams", response=Listed[TeamFacts])
+def list_teams(request: StudioRequest, response: HttpResponse, asked: Query[Paging]) -> dict[str, Any]:
+    """The teams of the workspace by name, each with who is in it."""
+    members = Membership.objects.select_related("user").order_by("user__username")
+    found = Team.objects.filter(workspace=request.workspace).prefetch_related(Prefetch("memberships", members))
+    if (after := place_in(asked.cursor, str, int)) is not None:
+        name, pk = after
+        found = found.filter(Q(name__gt=name) | Q(name=name, pk__gt=pk))
+    rows = list(found.order_by("name", "pk")[: asked.limit + 1])
+    more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    return listed(request, response, [_team(one) for one in rows], *([rows[-1].name, rows[-1].pk] if more else []))
+
+
+def _team(team: Team) -> dict[str, Any]:
+    members = [one.user.username for one in team.memberships.all()]
+    return {"id": team.pk, "name": team.name, "members": members, "created_at": team.created_at}
 
 
 @router.get("/sizes", response=Listed[Size])
