@@ -48,6 +48,15 @@ def mend(folder: str) -> None:
             continue
 
 
+def let_go(*names: str) -> None:
+    """Remove files of the folder, as far as they are there."""
+    for name in names:
+        try:
+            os.unlink(name)  # noqa: PTH108
+        except OSError:
+            continue
+
+
 class Ending:
     """The end of a flock, and its receipt."""
 
@@ -172,11 +181,10 @@ class Ending:
         for folder in self.spec.get("mend") or []:
             mend(folder)
         while not self.flock.keep("exit.json", word, lasting=True):
+            let_go("usage.json")  # which has the room that a last word needs, where the program took all else
+            if self.flock.keep("exit.json", word, lasting=True):
+                break
             if not os.path.exists("spec.json"):  # noqa: PTH110 - the folder was removed: nobody will ask
                 return
             time.sleep(1)
-        for name in ("usage.json", "sweep.json"):
-            try:
-                os.unlink(name)  # noqa: PTH108
-            except OSError:
-                continue
+        let_go("usage.json", "sweep.json")

@@ -142,6 +142,7 @@ def look(folder: str, handle: dict[str, Any]) -> dict[str, Any]:
         "boot_id": boot_id(),
         "log_size": size,
         "killed": killed(claim) if last_word.get("code") == -signal.SIGKILL else "",
+        "free_bytes": shutil.disk_usage(control).free if os.path.isdir(control) else None,
     }
 
 

@@ -21,6 +21,7 @@ from studio.errors import StudioError, TargetUnreachable
 
 NO_ENVIRONMENT = 78  # exit code of a start that could not make its environment
 FULL = 28  # ENOSPC
+NO_ROOM = 1_000_000  # bytes that are left where a program that failed had none
 
 
 class OverSsh(SignsIn, Attaches, Executes, Streams):
@@ -175,6 +176,8 @@ class OverSsh(SignsIn, Attaches, Executes, Streams):
             return JobReport(Phase.RUNNING)
         if facts.get("killed") and told.exit_code == -9 and reason == EndReason.EXITED:
             reason, detail = EndReason.MEMORY, f"the kernel ended it: {str(facts['killed'])[:300]}"
+        elif told.exit_code and reason == EndReason.EXITED and _is_full(facts):
+            detail = gettext_noop("The disk of %(name)s is full.") % {"name": self.target.name}
         elif told.exit_code == NO_ENVIRONMENT and reason == EndReason.EXITED:
             reason, detail = EndReason.ENVIRONMENT, gettext_noop("the last lines of its log say why")
         receipt = {"ranks": [told.receipt]}
@@ -186,3 +189,9 @@ class OverSsh(SignsIn, Attaches, Executes, Streams):
             return TargetUnreachable(*remote.disk_full(self.account()))
         said = {"name": self.target.name, "problem": exc.strerror or exc}
         return TargetUnreachable(_("%(name)s could not do it: %(problem)s.") % said, _("Check its connection."))
+
+
+def _is_full(facts: dict[str, Any]) -> bool:
+    """Say whether a machine told that its disk is full. What it says is its word."""
+    left = facts.get("free_bytes")
+    return isinstance(left, int) and left < NO_ROOM

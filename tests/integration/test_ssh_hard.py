@@ -565,6 +565,23 @@ def test_a_full_disk_is_told_apart_and_nothing_is_left_half_done(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_run_that_fills_the_disk_ends_and_says_so(
+    server: Sshd, workspace: Workspace, ana: User, small_home: Path
+) -> None:
+    go_on = small_home / "go-on"
+    script = (
+        f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
+        "with open('outputs/big', 'wb', 0) as big:\n    while True: big.write(b'x' * 4096)\n"
+    )
+    run = submitted(attached(workspace, server), ana, {"train.py": script})
+    until(lambda: list(small_home.glob("runs/*/*/control-0/usage.json")))
+    go_on.touch()
+    run = ended(run)
+    assert (run.status, run.exit_code) == (RunStatus.FAILED, 1)
+    assert "The disk of far is full." in run.reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_machine_without_any_room_says_so_when_it_is_asked(
     server: Sshd, workspace: Workspace, small_home: Path
 ) -> None:
