@@ -147,7 +147,9 @@ class ComputeTarget(models.Model):
         """Return in one sentence why none of its runs may start now; empty: they may."""
         if "changed_host_key" not in self.config:
             return ""
-        why = gettext_noop("The host key of %(name)s changed. Nothing runs there until somebody who may looked at it.")
+        why = gettext_noop(
+            "The host key of %(name)s changed. Nothing runs there until somebody who may has looked at it."
+        )
         return why % {"name": self.name}
 
     @property

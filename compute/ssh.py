@@ -370,6 +370,11 @@ def _unreachable(account: Account, exc: BaseException) -> StudioError:
             _("%(host)s does not answer on port %(port)d.") % where,
             _("Is the machine on, and may the studio's machine reach it? Look at its firewall."),
         )
+    if account.jump:
+        return TargetUnreachable(
+            _("%(jump)s cannot reach %(host)s on port %(port)d: %(problem)s.") % {**where, "jump": account.jump.name},
+            _("Is the machine on, and sshd running there? May the jump host forward connections (AllowTcpForwarding)?"),
+        )
     return TargetUnreachable(
         _("%(host)s cannot be reached on port %(port)d: %(problem)s.") % where,
         _("Try: ssh -v -p %(port)d %(host)s, from the studio's machine.") % where,
@@ -380,7 +385,7 @@ def words(exc: BaseException) -> str:
     """Return what an error says, in a line that is fit to be shown."""
     if isinstance(exc, EOFError):
         return _("it hangs up")
-    said = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    said = getattr(exc, "strerror", None) or getattr(exc, "text", None) or str(exc) or type(exc).__name__
     if said.startswith(NO_GREETING):
         said = _too_much() if said.endswith(_too_much()) else _("it does not greet as SSH does")
     return " ".join("".join(c if c.isprintable() else " " for c in said[:200]).split()).rstrip(".")

@@ -206,6 +206,11 @@ def test_a_run_behind_a_jump_host(server: Sshd, workspace: Workspace, ana: User,
         target = attached(workspace, inner, private, jump_host="gate")
         run = ended(submitted(target, ana, {"train.py": "print('behind')\n"}))
         assert run.status == RunStatus.COMPLETED, run.reason
+        inner.stop()
+        remote.close_all()
+        with pytest.raises(TargetUnreachable, match=rf"cannot reach 127.0.0.1 on port {inner.port}: Connect failed\."):
+            target.driver.link()  # type: ignore[attr-defined]
+        remote.close_all()
         server.stop()  # the gate falls: what is behind it cannot be reached either
         remote.close_all()
         with pytest.raises(TargetUnreachable):
