@@ -77,7 +77,7 @@ def _facts(request: StudioRequest, target: ComputeTarget, shown: str) -> dict[st
     match shown:
         case "overview":
             context |= {"like": like(target) if target.vm_size else "", "host": _host(target)}
-            context["typed"] = list(_typed(target))
+            context["typed"] = list(typed_of(target))
         case "connection":
             context |= _connection(target, request.GET.get("look", ""))
         case "nodes":
@@ -88,7 +88,7 @@ def _facts(request: StudioRequest, target: ComputeTarget, shown: str) -> dict[st
     return context
 
 
-def _typed(target: ComputeTarget) -> Iterator[tuple[Any, Any]]:
+def typed_of(target: ComputeTarget) -> Iterator[tuple[Any, Any]]:
     """Yield what was typed when it was attached: labels and values, in the form's order."""
     form: Any = target.driver.form
     fields: dict[str, Any] = form.base_fields if isinstance(target.driver, Attaches) else {}

@@ -13,11 +13,12 @@ import math
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from compute.models import Job
-from runs.models import Run
+from runs.models import Attempt, Run
 from runs.outputs import folder_of, open_output
 from studio.errors import NotThere
 
@@ -236,6 +237,13 @@ def of_run(run: Run) -> Metrics:
     """Return what a run measured in its newest attempt."""
     job = last_job(run)
     return Metrics([], 0) if job is None else of_job(job)
+
+
+def last_values(runs: Iterable[Run]) -> dict[int, dict[str, float]]:
+    """Return the newest value of every metric of each run's newest attempt, by the run's key."""
+    attempts = Attempt.objects.filter(run__in=list(runs)).select_related("job").order_by("number")
+    jobs = {attempt.run_id: attempt.job for attempt in attempts}
+    return {pk: {curve.name: curve.last for curve in of_job(job).curves} for pk, job in jobs.items()}
 
 
 def stamp(job: Job) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from ninja.operation import Operation
 from studio.api.document import complete
 from studio.api.routers import (
     activity,
+    attempts,
+    connections,
     dashboards,
     experiments,
     files,
@@ -49,7 +51,9 @@ api = Api(title="Compute Studio", version="1", urls_namespace="v1", docs_url=Non
 api.add_router("", you.router, tags=["you"])
 api.add_router("w/{workspace}", people.router, tags=["workspace"])
 api.add_router("w/{workspace}/targets", targets.router, tags=["targets"])
+api.add_router("w/{workspace}/targets", connections.router, tags=["targets"])
 api.add_router("w/{workspace}/runs", runs.router, tags=["runs"])
+api.add_router("w/{workspace}/runs", attempts.router, tags=["runs"])
 api.add_router("w/{workspace}/runs", logs.router, tags=["logs"])
 api.add_router("w/{workspace}/runs", files.router, tags=["outputs"])
 api.add_router("w/{workspace}", snapshots.router, tags=["snapshots"])

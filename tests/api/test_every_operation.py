@@ -88,6 +88,11 @@ OPERATIONS: dict[str, Op] = {
     "list_nodes": Op(takes=TARGET),
     "preempt_node": Op(Right.RESIZE_COMPUTE, 204, {"name": "cluster", "node_id": "node"}),
     "target_history": Op(takes=TARGET),
+    "get_connection": Op(takes={"name": "attached"}),
+    "list_looks": Op(takes={"name": "attached"}),
+    "look_again": Op(Right.ATTACH_COMPUTE, 202, {"name": "attached"}),
+    "get_identity": Op(takes=TARGET),
+    "set_identity": Op(Right.RESIZE_COMPUTE, 200, TARGET, sends({"type": "SystemAssigned"})),
     # ----- Runs -----
     "list_runs": Op(),
     "submit_run": Op(SUBMITS, 201, sends=sends({"target": "local", "experiment": "digits", "code": "print(1)\n"})),
@@ -96,6 +101,9 @@ OPERATIONS: dict[str, Op] = {
     "cancel_run": Op(Right.CANCEL_RUN, 202, RUN),
     "resubmit_run": Op(SUBMITS, 201, {"run_id": "ended_run"}),
     "run_events": Op(takes=RUN),
+    "list_attempts": Op(takes=RUN),
+    "run_usage": Op(takes=RUN),
+    "run_metrics": Op(takes=RUN),
     "list_logs": Op(takes=RUN),
     "read_log": Op(takes={"run_id": "run", "stream": "stream"}),
     "list_outputs": Op(takes=RUN),
@@ -153,6 +161,8 @@ OPERATIONS: dict[str, Op] = {
     # ----- Experiments -----
     "list_experiments": Op(),
     "get_experiment": Op(takes=EXPERIMENT),
+    "experiment_metrics": Op(takes=EXPERIMENT),
+    "experiment_usage": Op(takes=EXPERIMENT),
     "change_experiment": Op(SUBMITS, 200, EXPERIMENT, sends({"description": "better"})),
 }
 OF_NO_WORKSPACE = {"me", "openapi", "get_mail", "set_mail"}

@@ -1,23 +1,28 @@
-"""Experiments: their list, one of them, and what people write about it."""
+"""Experiments: their list, one of them, what people write about it, and what its runs measured and cost."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Max
 from django.http import HttpResponse
 from ninja import Field, Query, Router, Schema
 
-from runs import actions
+from compute.usage.reads import Line
+from runs import actions, metrics
 from runs.experiment_views import experiment_of
 from runs.forms import LONGEST_DESCRIPTION
 from runs.listing import EXPERIMENT_SORTS, ExperimentFilter
 from runs.models import Experiment, Run
-from studio.api.kit import FARTHEST, Asked, Listed, Paging, Tags, Text, listed, place_in, sorts
+from runs.states import RunStatus
+from studio.api.kit import FARTHEST, Asked, Continued, Listed, Paging, Tags, Text, listed, place_in, sorts
 from studio.api.routers.runs import checked_tags
+from studio.api.routers.work import SpanAsked, hours, used_by
 from studio.http import StudioRequest
 from studio.people.permissions import Right, require
 
 router = Router()
+MOST_MEASURED = 100  # runs of one answer, whose files are read for it
 
 
 class Outcomes(Schema):
@@ -54,6 +59,27 @@ class ExperimentChanges(Asked):
     description: Text | None = Field(None, max_length=LONGEST_DESCRIPTION)
     tags: Tags | None = None
     archived: bool | None = None
+
+
+class RunMeasured(Schema):
+    run_id: str
+    display_name: str
+    number: int
+    status: RunStatus
+    metrics: dict[str, float] = Field(description="The last value of each, in the run's newest attempt.")
+
+
+class MeasuredAsked(Continued):
+    limit: int = Field(20, ge=1, le=MOST_MEASURED, description="Rows of one answer.")
+    archived: bool = Field(False, description="The archived runs, too.")
+
+
+class ExperimentUsage(Schema):
+    node_hours: Decimal
+    core_hours: Decimal
+    usd: Decimal
+    azure_usd: Decimal = Field(description="What the same would cost in Azure.")
+    jobs: int = Field(description="Attempts that ended.")
 
 
 @router.get("", response=Listed[ExperimentFacts])
@@ -111,3 +137,32 @@ def change_experiment(request: StudioRequest, name: str, asked: ExperimentChange
     if asked.archived is not None and asked.archived != (experiment.archived_at is not None):
         actions.archive_experiment(experiment, by=request.user, archived=asked.archived)
     return _as_it_is(experiment)
+
+
+@router.get("/{name}/metrics", response=Listed[RunMeasured])
+def experiment_metrics(
+    request: StudioRequest, response: HttpResponse, name: str, asked: Query[MeasuredAsked]
+) -> dict[str, Any]:
+    """What the runs of an experiment measured, run by run, the newest first: each metric is a series over its runs."""
+    found = experiment_of(request, name).runs.all()
+    if not asked.archived:
+        found = found.filter(archived_at=None)
+    if (after := place_in(asked.cursor, int)) is not None:
+        found = found.filter(number__lt=after[0])
+    runs = list(found.order_by("-number")[: asked.limit + 1])
+    more, runs = len(runs) > asked.limit, runs[: asked.limit]
+    values = metrics.last_values(runs)
+    rows = [
+        {field: getattr(run, field) for field in RunMeasured.model_fields if field != "metrics"}
+        | {"metrics": values.get(run.pk, {})}
+        for run in runs
+    ]
+    return listed(request, response, rows, *([runs[-1].number] if more else []))
+
+
+@router.get("/{name}/usage", response=ExperimentUsage)
+def experiment_usage(request: StudioRequest, name: str, asked: Query[SpanAsked]) -> dict[str, Any]:
+    """What the runs of an experiment used and cost: yours, or with the right everybody's."""
+    experiment = experiment_of(request, name)
+    rows = used_by(request, asked, "experiment")
+    return hours(next((row.line for row in rows if row.name == experiment.name), Line({})))

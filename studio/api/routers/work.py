@@ -8,10 +8,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Field, Query, Router, Schema
 
+from compute.usage.reads import Line
 from runs import queueing
 from runs.detail_views import run_of
 from runs.queue_listing import Entry, Queue, QueueFilter
-from runs.usage_listing import ALL, MOST_DAYS, OWN, UsageFilter, rows_of
+from runs.usage_listing import ALL, MOST_DAYS, OWN, Row, UsageFilter, rows_of
 from studio.api.kit import Asked, Listed, Text
 from studio.errors import NotValid
 from studio.http import StudioRequest
@@ -53,11 +54,14 @@ class Changed(Schema):
     changed: int
 
 
-class UsageAsked(Asked):
+class SpanAsked(Asked):
     whose: Literal["mine", "all"] = "mine"
-    by: Text = Field("target", max_length=20)
     since: date | None = Field(None, description="Without both, this month.")
     until: date | None = Field(None, description="This day, too.")
+
+
+class UsageAsked(SpanAsked):
+    by: Text = Field("target", max_length=20)
 
 
 class Used(Schema):
@@ -112,22 +116,27 @@ def set_priorities(request: StudioRequest, asked: Priorities) -> dict[str, int]:
 @router.get("/usage", response=Listed[Used])
 def get_usage(request: StudioRequest, asked: Query[UsageAsked]) -> dict[str, Any]:
     """What was used, in hours and US dollars: yours, or with the right everybody's."""
+    ways = ALL if asked.whose == "all" else OWN
+    rows = used_by(request, asked, asked.by if asked.by in ways else "")
+    return {"items": [{"name": row.name} | hours(row.line) for row in rows], "next": None}
+
+
+def used_by(request: StudioRequest, asked: SpanAsked, by: str) -> list[Row]:
+    """Return a line for each of what is counted `by`. Raises NeedsRight, NotValid."""
     everybody = asked.whose == "all"
     if everybody:
         require(request.user, Right.VIEW_USAGE, request.workspace)
-    ways = ALL if everybody else OWN
-    if asked.by not in ways:
-        raise NotValid([("by", _("It is one of %(names)s.") % {"names": ", ".join(ways)})])
-    wanted = UsageFilter(everybody, asked.by, "own", *_span(asked))
-    rows = rows_of(wanted, request.workspace, request.user)
-    return {"items": [{"name": row.name} | _hours(row.line) for row in rows], "next": None}
+    if not by:
+        raise NotValid([("by", _("It is one of %(names)s.") % {"names": ", ".join(ALL if everybody else OWN)})])
+    return rows_of(UsageFilter(everybody, by, "own", *_span(asked)), request.workspace, request.user)
 
 
-def _hours(line: Any) -> dict[str, Any]:
+def hours(line: Line) -> dict[str, Any]:
+    """Return what a line counts, as Used says it."""
     return {name: getattr(line, name) for name in ("node_hours", "core_hours", "usd", "azure_usd", "jobs")}
 
 
-def _span(asked: UsageAsked) -> tuple[date, date]:
+def _span(asked: SpanAsked) -> tuple[date, date]:
     """Return the first day, and the first one after. Raises NotValid."""
     today = timezone.now().date()
     since, until = asked.since or today.replace(day=1), asked.until or today
