@@ -16,6 +16,7 @@ from studio.parts import part_of
 from studio.people.chain import group_of as activity_group
 from studio.people.models import ApiToken, User, Workspace
 from studio.people.permissions import Right, may
+from studio.people.second_step import OWED
 
 logger = logging.getLogger(__name__)
 ACTIVITY = "activity-new"  # what a page of the activity shows
@@ -47,7 +48,8 @@ class PersonalConsumer(AsyncJsonWebsocketConsumer):
         if self.persons_group:
             await self.channel_layer.group_add(self.persons_group, self.channel_name)
         try:
-            if self.scope.get("token_sha256") and not self.takes_tokens:
+            owes = self.scope["session"].get(OWED) if self.scope.get("session") else False
+            if owes or (self.scope.get("token_sha256") and not self.takes_tokens):
                 raise DenyConnection
             await self.connect()
         except DenyConnection:

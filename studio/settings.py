@@ -90,6 +90,7 @@ MIDDLEWARE = [
     "studio.people.middleware.WhereSignedIn",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "studio.people.second_step.SecondStepFirst",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -204,7 +205,7 @@ LOGIN_URL = "account_login"
 ACCOUNT_ADAPTER = "studio.signin.adapter.StudioAccounts"
 SOCIALACCOUNT_ADAPTER = "studio.signin.adapter.StudioProviders"
 SOCIALACCOUNT_STORE_TOKENS = False
-MFA_ADAPTER = "studio.people.second_step.SealedSecondStep"
+MFA_ADAPTER = "studio.signin.adapter.StudioSecondStep"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True

@@ -8,18 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from allauth.account.internal.stagekit import clear_login
-from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
+from studio.errors import NotAllowedNow
 from studio.people.actions import note
 from studio.people.models import User
 from studio.seal import is_sealed_anew, seal, unseal
@@ -27,6 +28,8 @@ from studio.seal import is_sealed_anew, seal, unseal
 # The library says neither whose secret it wants sealed nor in which row: all of them have one place.
 PLACE = "mfa.authenticator/secret"
 SECRETS = ("secret", "seed")  # of an authenticator app; of recovery codes
+STEPS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+OWED = "second_step_owed"  # in a session that opens nothing but the pages where one is added
 
 
 class SealedSecondStep(DefaultMFAAdapter):  # type: ignore[misc]
@@ -69,6 +72,56 @@ def authenticate(request: HttpRequest) -> HttpResponse:
     if answer.get("Location") == reverse("account_login"):
         clear_login(request)
     return answer
+
+
+def remove_passkey(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take one's passkey away. Raises NotAllowedNow for the last second step where everybody has one."""
+    mine = Authenticator.objects.filter(user_id=request.user.pk, pk=pk).first()
+    if mine is not None and not get_adapter().can_delete_authenticator(mine):
+        raise NotAllowedNow(_("This studio asks everybody for a second step."), _("Add another one first."))
+    return later("allauth.mfa.webauthn.views.remove_webauthn")(request, pk=pk)
+
+
+def has_one(user: User) -> bool:
+    """Say whether somebody has an authenticator app or a passkey."""
+    return bool(Authenticator.objects.filter(user=user, type__in=STEPS).exists())
+
+
+@require_safe
+def owed(request: HttpRequest) -> HttpResponse:
+    """Say that a second step is to be added before anything opens, and lead to it."""
+    if OWED not in request.session:
+        return redirect(reverse("profile") + "#second-step")
+    return render(request, "mfa/owed.html", {"has_name": not _is_number(request.get_host())})
+
+
+class SecondStepFirst:
+    """Let a session that owes the second step open nothing but the pages where it is added.
+
+    It is marked when somebody signs in, so that nobody else's requests ask the database; sockets look, too.
+    """
+
+    OPEN = frozenset({"account_logout", "account_reauthenticate", "healthz"})
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        name = str(getattr(request.resolver_match, "url_name", ""))
+        if OWED not in request.session or name in self.OPEN or name.startswith("mfa_"):
+            return None
+        if isinstance(request.user, User) and not has_one(request.user):
+            if name == "api":
+                return HttpResponse(_("Add a second step of signing in first."), status=403, content_type="text/plain")
+            address = reverse("mfa_owed")
+            return (
+                HttpResponse(headers={"HX-Redirect": address}) if "HX-Request" in request.headers else redirect(address)
+            )
+        del request.session[OWED]
+        return None
 
 
 @require_safe

@@ -65,6 +65,7 @@ VERBS: dict[str, Verb] = {
     "signin.provider.new": Verb("log-in", _("added the sign-in provider")),
     "signin.remove": Verb("trash-2", _("removed the sign-in provider")),
     "signin.passwords": Verb("key-round", _("changed whether passwords open the studio")),
+    "signin.second_step": Verb("key-round", _("changed whether everybody needs a second step")),
     "signin.unlink": Verb("unlink", _("ended the link with %(provider)s"), tells=True),
     "group.map": Verb("users", _("gave the group the role %(role)s"), tells=True),
     "group.forget": Verb("users", _("took the role %(role)s from the group"), tells=True),

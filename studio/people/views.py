@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from allauth.account.utils import perform_login
 from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -68,7 +68,8 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         new = form.save(commit=False)
         actions.join_as_new(invitation, new, form.cleaned_data["password"])
-        login(request, new, backend=BACKEND)
+        new.backend = BACKEND
+        get_adapter().login(request, new)
         return redirect("home", workspace=workspace.name)
     return render(request, "people/join.html", facts | {"form": form}, status=422 if form.is_bound else 200)
 

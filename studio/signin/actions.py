@@ -9,7 +9,8 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from studio.errors import NotAllowedNow
-from studio.people.actions import note, remove_member, set_role
+from studio.people import second_step
+from studio.people.actions import end_sessions, note, remove_member, set_role
 from studio.people.models import Membership, User
 from studio.people.permissions import Role
 from studio.seal import seal
@@ -81,6 +82,32 @@ def allow_passwords(allowed: bool, *, by: User) -> None:
         SignInRules.objects.update_or_create(pk=1, defaults={"passwords_allowed": allowed})
         changes = {"before": {"passwords": rules.passwords_allowed}, "after": {"passwords": allowed}}
         note(None, by, "signin.passwords", rules, kind="signin", name=str(_("Passwords")), detail=changes)
+
+
+@transaction.atomic
+def require_second_step(required: bool, *, by: User) -> int:
+    """Decide whether everybody needs a second step; return how many sessions ended of people who have none.
+
+    They add it when they sign in again. Who comes by a provider does what that asks for. Raises NotAllowedNow where
+    `by` has none.
+    """
+    rules = SignInRules.now()
+    if required and not second_step.has_one(by):
+        raise NotAllowedNow(
+            _("You have no second step yourself."),
+            _("Add an authenticator app or a passkey on your profile page first."),
+        )
+    if rules.second_step_required == required:
+        return 0
+    SignInRules.objects.update_or_create(pk=1, defaults={"second_step_required": required})
+    changes = {"before": {"required": not required}, "after": {"required": required}}
+    note(None, by, "signin.second_step", rules, kind="signin", name=str(_("Two-step sign-in")), detail=changes)
+    if not required:
+        return 0
+    safe = Authenticator.objects.filter(type__in=second_step.STEPS).values("user")
+    return sum(
+        end_sessions(one) for one in User.objects.filter(browser_sessions__isnull=False).exclude(pk__in=safe).distinct()
+    )
 
 
 @transaction.atomic

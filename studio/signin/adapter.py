@@ -3,7 +3,9 @@
 import re
 from typing import Any
 
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
 from django.contrib import messages
@@ -13,6 +15,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from studio.people import second_step
 from studio.people.adapter import ClosedAccounts
 from studio.people.models import User
 from studio.signin import actions
@@ -31,6 +34,24 @@ class StudioAccounts(ClosedAccounts):
                 _("Sign in with one of the providers that the page names, or with a passkey."),
             )
         super().pre_authenticate(request, **credentials)
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Sign somebody in; where everybody needs a second step, who has none adds it before anything opens."""
+        super().login(request, user)
+        records = get_authentication_records(request, user)
+        by_provider = any(one.get("method") == "socialaccount" for one in records)  # which asks for its own
+        if SignInRules.now().second_step_required and not by_provider and not second_step.has_one(user):
+            request.session[second_step.OWED] = True
+            for one in records:
+                one["reauthenticated"] = True  # just now; to add a second step, the password is not asked for again
+
+
+class StudioSecondStep(second_step.SealedSecondStep):
+    """Where everybody needs a second step, the last one stays."""
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        mine = Authenticator.objects.filter(user=authenticator.user, type__in=second_step.STEPS)
+        return not SignInRules.now().second_step_required or mine.exclude(pk=authenticator.pk).exists()
 
 
 class StudioProviders(DefaultSocialAccountAdapter):  # type: ignore[misc]

@@ -83,6 +83,7 @@ class SignInRules(models.Model):
     """The one row that says how people may sign in at all."""
 
     passwords_allowed = models.BooleanField(default=True)
+    second_step_required = models.BooleanField(default=False)  # of who does not come by a provider
 
     def __str__(self) -> str:
         return "rules of signing in"

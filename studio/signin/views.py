@@ -89,6 +89,15 @@ def unlink(request: StudioRequest, pk: int) -> HttpResponse:
 def providers(request: StudioRequest) -> HttpResponse:
     """Show every provider and whether passwords open the studio; store the latter."""
     require_administrator(request.user)
+    if request.method == "POST" and request.POST.get("rule") == "second-step":
+        ended = actions.require_second_step("required" in request.POST, by=request.user)
+        said = ngettext(
+            "%(n)d session ended: its person adds a second step.",
+            "%(n)d sessions ended: their people add a second step.",
+            ended,
+        )
+        messages.success(request, said % {"n": ended} if ended else _("How people sign in was changed."))
+        return redirect("sign_in_providers")
     if request.method == "POST":
         actions.allow_passwords("passwords" in request.POST, by=request.user)
         messages.success(request, _("How people sign in was changed."))

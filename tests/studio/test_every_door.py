@@ -323,6 +323,7 @@ DOORS: dict[str, Door] = {
     "account_confirm_login_code": form(Way(EVERYBODY, 302), Way(EVERYBODY, 302)),
     # ----- The second step: nobody here has one, and who changes one shows the password again -----
     "mfa_index": Door(GET=Way(SIGNED_IN, 302)),
+    "mfa_owed": Door(GET=Way(SIGNED_IN, 302)),  # who owes a second step: test_second_step.py
     "mfa_authenticate": Door(GET=Way(EVERYBODY, 302), POST=Way(EVERYBODY, 302)),
     "mfa_reauthenticate": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),
     "mfa_activate_totp": form(Way(SIGNED_IN, 302), Way(SIGNED_IN, 302)),

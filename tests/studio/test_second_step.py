@@ -5,16 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
+from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from studio.people.models import Activity, SignInLink, User
+from studio.errors import NotAllowedNow
+from studio.people.models import Activity, SignInLink, User, Workspace
 from studio.people.second_step import PLACE
 from studio.seal import CannotUnseal, unseal
+from studio.signin import actions
+from tests.sockets import Socket
 
 
 @pytest.fixture
@@ -135,3 +140,58 @@ def test_who_is_locked_out_is_helped_and_it_is_written_down(secret: str, ana: Us
     assert client.get(reverse("account_login"), follow=True).status_code == 200, "round in circles"
     client.post(reverse("account_login"), {"login": "ana", "password": "correct horse"})
     assert client.session["_auth_user_id"] == str(ana.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_everybody_needs_one_who_has_none_adds_it_first(
+    secret: str, ana: User, ben: User, workspace: Workspace, as_user: Callable[[User], Client]
+) -> None:
+    with pytest.raises(NotAllowedNow, match="no second step yourself"):
+        actions.require_second_step(True, by=ben)
+    User.objects.filter(pk=ana.pk).update(is_superuser=True)
+    anas, bens = as_user(ana), Client()
+    who = {"login": "ben", "password": "correct horse"}
+    assert bens.post(reverse("account_login"), who).status_code == 302
+    home = reverse("home", args=[workspace.name])
+    assert bens.get(home).status_code == 200
+    page, rule = reverse("sign_in_providers"), {"rule": "second-step", "required": "on"}
+    said = anas.post(page, rule, follow=True).content.decode()
+    assert "1 session ended: its person adds a second step." in said
+    assert Activity.objects.filter(workspace=None, verb="signin.second_step", actor=ana).exists()
+    assert anas.get(home).status_code == 200, "who has one goes on"
+    assert bens.get(home)["Location"].startswith(reverse("account_login"))
+
+    bens = Client()
+    bens.post(reverse("account_login"), who)
+    first = reverse("mfa_owed")
+    for path in (home, reverse("profile"), "/", reverse("tokens", args=[workspace.name]), reverse("api_page")):
+        assert bens.get(path)["Location"] == first, path
+        assert bens.get(path, headers={"HX-Request": "true"})["HX-Redirect"] == first
+    assert bens.post(reverse("profile"), {"first_name": "Ben"})["Location"] == first
+    assert bens.get("/api/v1/me").status_code == 403
+    assert bens.get(reverse("healthz")).status_code == 200
+    assert "Add an authenticator app" in bens.get(first).content.decode()
+    assert not async_to_sync(opens)(bens)
+    assert bens.get(reverse("mfa_activate_totp")).status_code == 200
+    key = bens.session["mfa.totp.secret"]
+    assert bens.post(reverse("mfa_activate_totp"), {"code": "0"}).status_code == 200
+    assert bens.get(home)["Location"] == first
+    assert bens.post(reverse("mfa_activate_totp"), {"code": code(key)}).status_code == 302
+    assert bens.get(home).status_code == 200
+    assert async_to_sync(opens)(bens)
+
+    app = Authenticator.objects.get(user=ben, type=Authenticator.Type.TOTP)
+    assert bens.post(reverse("mfa_deactivate_totp")).status_code == 200, "the last one stays"
+    Authenticator.objects.filter(pk=app.pk).update(type=Authenticator.Type.WEBAUTHN)
+    assert bens.post(reverse("mfa_remove_webauthn", args=[app.pk])).status_code == 409
+    assert Authenticator.objects.filter(pk=app.pk).exists()
+    assert anas.post(page, {"rule": "second-step"}).status_code == 302
+    assert get_adapter().can_delete_authenticator(app)
+
+
+async def opens(client: Client) -> bool:
+    """Say whether the live socket of a workspace opens for a client's session."""
+    socket = Socket("/ws/w/vision-team/live/", client.cookies["sessionid"].value)
+    opened = await socket.opens()
+    await socket.leaves()
+    return opened
