@@ -231,6 +231,7 @@ def _choices(request: StudioRequest) -> list[dict[str, Any]]:
             "target": target,
             "price": prices.of(target),
             "kind": driver_class(target.kind).label,
+            "environments": " ".join(_environments(target)),
             "reason": cannot_ever_run(target, 1) or "",
             "waiting": waiting.get(target.pk, 0),
             "busy": busy.get(target.pk, 0),
@@ -238,6 +239,13 @@ def _choices(request: StudioRequest) -> list[dict[str, Any]]:
         for target in targets
     ]
     return sorted(choices, key=lambda choice: bool(choice["reason"]))
+
+
+def _environments(target: ComputeTarget) -> list[str]:
+    """Return which of the form's environments a target takes; none, where its scripts are not Python's."""
+    driver = driver_class(target.kind)
+    offered = driver.environments if issubclass(driver, Attaches) else Attaches.environments
+    return [] if issubclass(driver, Attaches) and driver.scripts else sorted(offered)
 
 
 def _counts(targets: list[ComputeTarget], which: Q) -> dict[int, int]:

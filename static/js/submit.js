@@ -5,7 +5,21 @@ import { Refused, Unreadable, canHash, sendFiles } from "./send.js";
 import { chosenFiles, offer, size } from "./upload.js";
 import { showWith } from "./with.js";
 
+// Offers the environments that the target takes. What it does not take is chosen no more.
+function offerEnvironments(form) {
+  const taken = form.querySelector("[name=target]:checked")?.dataset.environments.split(" ");
+  if (!taken) return;
+  const plain = form.querySelector("[name=environment][value=interpreter]");
+  for (const choice of form.querySelectorAll("[name=environment]")) {
+    const isTaken = taken.includes(choice.value);
+    choice.closest("label").hidden = !isTaken;
+    if (!isTaken && choice.checked) plain.checked = true;
+  }
+  form.querySelector("[data-field=environment]").hidden = !taken.includes("interpreter");
+}
+
 function choose(form) {
+  offerEnvironments(form);
   for (const name of ["source", "environment"]) {
     const now = form.querySelector(`[name=${name}]:checked`)?.value;
     for (const part of form.querySelectorAll(`[data-${name}]`)) {
@@ -15,6 +29,7 @@ function choose(form) {
     const like = form.querySelector("template[data-like-files]");
     if (now === "same" && like) offer(form, [...like.content.querySelectorAll("option")].map((option) => option.value));
   }
+  if (form.querySelector("[data-field=environment]").hidden) form.querySelector("[data-environment=interpreter]").hidden = true;
   const nodes = form.querySelector("[name=node_count]");
   const target = form.querySelector("[name=target]:checked");
   if (nodes && target) nodes.max = Math.max(1, Number(target.dataset.mostNodes));

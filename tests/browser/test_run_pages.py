@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from compute.actions import ensure_local
-from compute.models import Job
-from compute.states import JobState
+from compute.models import ComputeTarget, Job
+from compute.states import JobState, ProvisioningState
 from runs import snapshots
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
@@ -83,6 +83,28 @@ def test_a_script_is_pasted_and_submitted(signed_in: Page, workspace: Workspace)
     run = Run.objects.get()
     assert run.config["arguments"] == ["--name", "a b", "-n", "3"]
     assert run.experiment.name == "first-steps"
+
+
+def test_a_target_is_offered_the_environments_that_it_takes(signed_in: Page, workspace: Workspace) -> None:
+    kinds = {"bricks": "Databricks", "lake": "DataLakeAnalytics", "lab": "VirtualMachine"}
+    for name, kind in kinds.items():
+        ComputeTarget.objects.create(
+            workspace=workspace, name=name, kind=kind, provisioning_state=ProvisioningState.SUCCEEDED
+        )
+    page = signed_in
+    page.goto(address(workspace, "submit/?target=lab"))
+    conda = page.locator("label:has([name=environment][value=conda])")
+    conda.click()
+    page.locator("[name=target][value=bricks]").check()
+    expect(conda).to_be_hidden()
+    expect(page.locator("[name=environment][value=interpreter]")).to_be_checked()
+    expect(page.locator("label:has([name=environment][value=pip])")).to_be_visible()
+    page.locator("[name=target][value=lake]").check()
+    expect(page.locator("fieldset[data-field=environment]")).to_be_hidden()
+    expect(page.get_by_label("Interpreter")).to_be_hidden()
+    page.locator("[name=target][value=lab]").check()
+    expect(conda).to_be_visible()
+    expect(page.get_by_label("Interpreter")).to_be_visible()
 
 
 def test_a_submitted_runs_page_comes_without_loading_the_frame_again_and_back_leads_to_the_form(
