@@ -18,6 +18,7 @@ from studio.api.routers import (
     dashboards,
     experiments,
     files,
+    holders,
     logs,
     notifications,
     people,
@@ -60,6 +61,7 @@ api.add_router("w/{workspace}", snapshots.router, tags=["snapshots"])
 api.add_router("w/{workspace}/experiments", experiments.router, tags=["experiments"])
 api.add_router("w/{workspace}", work.router, tags=["work"])
 api.add_router("w/{workspace}/quotas", quotas.router, tags=["quotas"])
+api.add_router("w/{workspace}/quotas", holders.router, tags=["quotas"])
 api.add_router("w/{workspace}/quotas/requests", requests.router, tags=["quotas"])
 api.add_router("w/{workspace}/prices", prices.router, tags=["quotas"])
 api.add_router("w/{workspace}/activity", activity.router, tags=["activity"])

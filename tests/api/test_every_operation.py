@@ -75,9 +75,12 @@ OPERATIONS: dict[str, Op] = {
     "get_workspace": Op(),
     "list_members": Op(),
     "list_teams": Op(),
+    "list_roles": Op(),
+    "list_invitations": Op(),
     "list_sizes": Op(),
     "search": Op(query="?q=lemur"),
     "list_activity": Op(Right.VIEW_ACTIVITY),
+    "activity_chain": Op(Right.VIEW_ACTIVITY),
     # ----- Targets -----
     "list_targets": Op(),
     "create_cluster": Op(Right.CREATE_COMPUTE, 201, sends=sends({"name": "new-one", "vm_size": "Standard_D1_v2"})),
@@ -134,6 +137,8 @@ OPERATIONS: dict[str, Op] = {
     "approve_quota_request": Op(Right.EDIT_QUOTA, 200, REQUEST, sends({"cores": 40})),
     "decline_quota_request": Op(Right.EDIT_QUOTA, 200, REQUEST, sends({"answer": "Not this month."})),
     "list_prices": Op(),
+    "list_holders": Op(),
+    "list_held": Op(takes=TARGET),
     # ----- Dashboards -----
     "list_dashboards": Op(),
     "create_dashboard": Op(DASHBOARDS, 201, sends=sends({"name": "Lab", "overview": True})),

@@ -10,7 +10,7 @@ from ninja import Field, Query, Router, Schema
 from studio.api.kit import Listed, Paging, Text, listed, place_in
 from studio.errors import NotValid
 from studio.http import StudioRequest
-from studio.people.activity import ActivityFilter
+from studio.people.activity import ActivityFilter, verdict_of
 from studio.people.models import Activity
 from studio.people.permissions import Right, require
 from studio.people.verbs import FAMILIES
@@ -32,6 +32,18 @@ class Change(Schema):
     detail: dict[str, Any] | list[Any] | str | None
     seq: int | None = Field(description="Its place in the chain of the workspace.")
     hash: str = Field(description="Of this entry and the one before it: a gap shows.")
+
+
+class ChainFacts(Schema):
+    """What looking through the newest entries of the chain found."""
+
+    is_whole: bool
+    length: int = Field(description="Entries that are linked.")
+    last_hash: str
+    waiting: int = Field(description="Entries that are not linked yet.")
+    wrong: int | None = Field(description="The first entry that does not fit.")
+    why: str = Field(description="gap, edit, tail, end or late; empty: it is whole.")
+    begins: int = Field(description="The first entry that was looked at.")
 
 
 class ChangesAsked(Paging):
@@ -72,6 +84,13 @@ def list_activity(request: StudioRequest, response: HttpResponse, asked: Query[C
     rows = list(found.order_by("-pk")[: asked.limit + 1])
     more, rows = len(rows) > asked.limit, rows[: asked.limit]
     return listed(request, response, [_row(one) for one in rows], *([rows[-1].pk] if more else []))
+
+
+@router.get("/chain", response=ChainFacts)
+def activity_chain(request: StudioRequest) -> Any:
+    """Whether the chain of the workspace's activity is whole: no entry is missing, and none is another than it was."""
+    require(request.user, Right.VIEW_ACTIVITY, request.workspace)
+    return verdict_of(ActivityFilter(), request.workspace)
 
 
 def _row(one: Activity) -> dict[str, Any]:

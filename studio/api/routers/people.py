@@ -16,7 +16,8 @@ from compute.states import Priority
 from runs.models import Run
 from studio.api.kit import Asked, Listed, Paging, Text, listed, place_in
 from studio.http import StudioRequest
-from studio.people.models import Membership, Team
+from studio.people.models import Invitation, Membership, Team
+from studio.people.permissions import TABLE, Right, Role
 from studio.shell import FOUND, find
 
 router = Router()
@@ -45,6 +46,22 @@ class Member(Schema):
     role: str
     team: str | None
     since: datetime
+
+
+class InvitationFacts(Schema):
+    """An invitation that nobody has accepted yet; what opens it is told nobody again."""
+
+    who: str = Field(description="As an Owner typed it.")
+    role: Role
+    made_by: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class RoleFacts(Schema):
+    role: Role
+    name: str
+    rights: list[Right]
 
 
 class TeamFacts(Schema):
@@ -133,6 +150,32 @@ def _member(one: Membership) -> dict[str, Any]:
         "team": one.team.name if one.team else None,
         "since": one.created_at,
     }
+
+
+@router.get("/invitations", response=Listed[InvitationFacts])
+def list_invitations(request: StudioRequest, response: HttpResponse, asked: Query[Paging]) -> dict[str, Any]:
+    """The invitations that nobody has accepted yet, the newest first; people are invited in the browser."""
+    found = request.workspace.invitations.pending().select_related("made_by")
+    if (after := place_in(asked.cursor, int)) is not None:
+        found = found.filter(pk__lt=after[0])
+    rows = list(found.order_by("-pk")[: asked.limit + 1])
+    more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    return listed(request, response, [_invitation(one) for one in rows], *([rows[-1].pk] if more else []))
+
+
+def _invitation(one: Invitation) -> dict[str, Any]:
+    kept = {name: getattr(one, name) for name in InvitationFacts.model_fields if name != "made_by"}
+    return kept | {"made_by": one.made_by.username}
+
+
+@router.get("/roles", response=Listed[RoleFacts])
+def list_roles(request: StudioRequest) -> dict[str, Any]:
+    """What each role may, the least first."""
+    rows = [
+        {"role": role, "name": str(role.label), "rights": [right for right in Right if right in TABLE[role]]}
+        for role in Role
+    ]
+    return {"items": rows, "next": None}
 
 
 @router.get("/teams", response=Listed[TeamFacts])

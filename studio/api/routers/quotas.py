@@ -117,7 +117,7 @@ class Share(Schema):
     budget: BudgetFacts | None = Field(description="null: none, or not yours to see.")
 
 
-class ShareAsked(Asked):
+class FamilyAsked(Asked):
     family: Text = Field(ALL, max_length=60, description="“*”: all families together.")
     priority: Priority = Priority.DEDICATED
 
@@ -145,18 +145,24 @@ def list_quota(request: StudioRequest) -> dict[str, Any]:
 
 
 @router.get("/shares", response=Listed[Share])
-def list_shares(request: StudioRequest, asked: Query[ShareAsked]) -> dict[str, Any]:
+def list_shares(request: StudioRequest, asked: Query[FamilyAsked]) -> dict[str, Any]:
     """What the workspace, its teams and its people are guaranteed and allowed, use, borrow, wait for and spend.
 
     Costs and budgets are there for who may see everybody's usage; your own always.
     """
-    family = sizes.family_key(asked.family)
-    if family != ALL and family not in sizes.families():
-        raise NotValid([("family", _("There is no family “%(family)s”.") % {"family": asked.family})])
+    family = family_of(asked)
     everybody = may(request.user, Right.VIEW_USAGE, request.workspace)
     costs_of = None if everybody else request.user
     rows = people.rows(request.workspace, family, asked.priority, costs_of=costs_of)
     return {"items": [_share(request, row) for row in rows], "next": None}
+
+
+def family_of(asked: FamilyAsked) -> str:
+    """Return the key of the family that is meant, or ALL. Raises NotValid."""
+    family = sizes.family_key(asked.family)
+    if family != ALL and family not in sizes.families():
+        raise NotValid([("family", _("There is no family “%(family)s”.") % {"family": asked.family})])
+    return family
 
 
 def _share(request: StudioRequest, row: people.Row) -> dict[str, Any]:
