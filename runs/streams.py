@@ -60,7 +60,7 @@ def stream_of(run: Run, stream: str) -> LogStream | None:
 
 def streams_of(run: Run) -> list[StreamGroup]:
     """Return what the log's picker offers, the newest attempt first; expected logs are there before their files."""
-    attempts = list(run.attempts.select_related("job").order_by("-number"))
+    attempts = list(run.attempts.select_related("job__environment").order_by("-number"))
     if not attempts:
         return [StreamGroup(1, [f"1/{name}" for name in [*_output_names(run.config.get("node_count", 1)), STUDIO]])]
     return [StreamGroup(a.number, [f"{a.number}/{name}" for name in _names(run, a)]) for a in attempts]
@@ -68,7 +68,8 @@ def streams_of(run: Run) -> list[StreamGroup]:
 
 def _names(run: Run, attempt: Attempt) -> list[str]:
     expected = _output_names(attempt.job.node_count)
-    expected += [ENVIRONMENT] if _builds(attempt.job) else []
+    if attempt.job.environment is not None:  # where it could not be built, nothing else was written
+        expected.insert(0 if _never_ran(attempt.job) else len(expected), ENVIRONMENT)
     expected.append(STUDIO)
     found = [stream.name for stream in logs.streams(f"runs/{run.run_id}/{attempt.number}")]
     return expected + [name for name in found if name not in expected and "/" not in name]
@@ -79,8 +80,9 @@ def _output_names(node_count: int) -> list[str]:
     return ["std_log.txt"] if node_count <= 1 else [f"std_log_process_{rank}.txt" for rank in range(node_count)]
 
 
-def _builds(job: Job) -> bool:
-    return job.environment_id is not None
+def _never_ran(job: Job) -> bool:
+    environment = job.environment
+    return job.started_at is None and environment is not None and environment.state == EnvironmentState.FAILED
 
 
 def _key(run: Run, attempt: int, name: str) -> str:

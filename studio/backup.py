@@ -41,7 +41,12 @@ class Content:
 
     made_at: str = ""
     files: Counter[str] = field(default_factory=Counter)
-    with_secret: bool = False
+    keys: set[str] = field(default_factory=set)
+
+    @property
+    def keys_kept_elsewhere(self) -> list[str]:
+        """Return the settings that the studio goes by and the backup does not hold: they came from the environment."""
+        return [name.upper() for name in KEYS if _in_use(name) and name not in self.keys]
 
 
 def folders() -> dict[str, Path]:
@@ -54,6 +59,8 @@ def folders() -> dict[str, Path]:
 
 def back_up(file: Path, *, secrets: bool = True) -> Content:
     """Write a backup to `file`, which nobody else can read; a half-written one never has that name."""
+    if not file.absolute().parent.is_dir():
+        raise CannotBackUp(f"There is no directory {file.parent}: make it first, or name another file.")
     content = Content(made_at=datetime.now(UTC).isoformat(timespec="seconds"))
     partial = file.with_name(f"{file.name}.partial")
     with tempfile.TemporaryDirectory(prefix="studio-backup-", dir=file.absolute().parent) as scratch:
@@ -68,8 +75,9 @@ def back_up(file: Path, *, secrets: bool = True) -> Content:
                     archive.addfile(info, io.BytesIO(facts.encode()))
                     _add(archive, dump, dump.name)
                     for key in KEYS if secrets else ():
-                        if (there := Path(settings.DATA_DIR) / key).is_file():
-                            content.with_secret |= _add(archive, there, key)
+                        there = Path(settings.DATA_DIR) / key
+                        if there.is_file() and _add(archive, there, key) and _said_in(there) == _in_use(key):
+                            content.keys.add(key)
                     for name, folder in folders().items():
                         for path in _kept(name, folder):
                             content.files[name] += _add(archive, path, f"{name}/{path.relative_to(folder)}")
@@ -79,6 +87,15 @@ def back_up(file: Path, *, secrets: bool = True) -> Content:
         finally:
             partial.unlink(missing_ok=True)
     return content
+
+
+def _in_use(key: str) -> list[str]:
+    """Return what the studio signs or seals with, wherever it was read from."""
+    return settings.SECRET_KEY.split() if key == "secret_key" else list(settings.SEAL_KEYS)
+
+
+def _said_in(file: Path) -> list[str]:
+    return file.read_text().replace(",", "\n").split()
 
 
 def _kept(name: str, folder: Path) -> Iterator[Path]:
@@ -208,7 +225,7 @@ def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, data: Path, cont
         if member.isreg() and top in {SQLITE, POSTGRESQL, *KEYS}:
             archive.extract(member, data, filter="data")
             (data / top).chmod(0o600)
-            content.with_secret |= top in KEYS
+            content.keys |= {top} & set(KEYS)
         return
     home = folders().get(top)
     if home is None:

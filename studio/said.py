@@ -19,7 +19,7 @@ from django.utils.translation import get_language
 
 HOLE = re.compile(r"%\((\w+)\)([\d.]*[a-z])")
 ENOUGH = 6  # letters of a pattern: fewer would fit anything
-LONGEST = 600  # characters; what is longer is no sentence of ours
+LONGEST = 2000  # characters, a tool's own words behind ours included; what is longer is no sentence of ours
 JOINTS = (" or ", " and ")
 DEEPEST = 4  # facts in facts
 
@@ -62,6 +62,8 @@ def _in(language: str, sentence: str, depth: int) -> str:
     known, patterns = _phrases(language)
     if sentence in known or depth > DEEPEST:
         return known.get(sentence, sentence)
+    if depth and "\n" in sentence:  # ours, and then a tool's: each line is by itself
+        return "\n".join(_in(language, line, depth) for line in sentence.split("\n"))
     for pattern in patterns:
         facts = pattern.facts(sentence)
         if facts is not None:
@@ -70,8 +72,12 @@ def _in(language: str, sentence: str, depth: int) -> str:
                 facts[name] = number_format(Decimal(facts[name])) if number else _in(language, facts[name], depth + 1)
             return HOLE.sub(lambda hole: facts[hole[1]], pattern.words)  # noqa: B023 - used at once
     for word in JOINTS if depth else ():  # a fact may be a list
-        if word in sentence:
-            return known.get(word, word).join(_in(language, part, depth + 1) for part in sentence.split(word))
+        english = sentence.split(word)
+        parts = [_in(language, part, depth + 1) for part in english]
+        if all(
+            " " not in part or part != words for part, words in zip(english, parts, strict=True)
+        ):  # else it is prose
+            return known.get(word, word).join(parts)
     return sentence
 
 

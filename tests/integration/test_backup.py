@@ -66,6 +66,9 @@ def test_a_running_studio_comes_back_from_its_backup(studio: Studio, tmp_path: P
 
         said = manage(studio.data, "backup", str(file))
         assert "It holds the key" in said
+        assert "It does not hold" not in said
+        bare = manage(studio.data, "backup", str(tmp_path / "bare.tar.gz"), "--without-secrets")
+        assert "It does not hold SECRET_KEY and SEAL_KEYS" in bare
         assert file.stat().st_mode & 0o077 == 0
         said = manage(tmp_path / "elsewhere", "restore", str(file), "--data", str(copy))
         assert "1 of its runs went on while the backup was made" in said

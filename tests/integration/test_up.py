@@ -63,7 +63,7 @@ class Studio:
 
 
 def environ(**more: str) -> dict[str, str]:
-    ours = {"STUDIO_DATA", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "STUDIO_URL", "ALLOWED_HOSTS"}
+    ours = {"STUDIO_DATA", "SECRET_KEY", "SEAL_KEYS", "DJANGO_SETTINGS_MODULE", "STUDIO_URL", "ALLOWED_HOSTS"}
     return {name: value for name, value in os.environ.items() if name not in ours} | more
 
 

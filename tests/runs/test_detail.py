@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from compute.models import Environment, EnvironmentState
 from compute.quotas.models import Reservation
 from compute.states import EndReason, JobState
 from runs import snapshots
@@ -53,6 +54,18 @@ def test_every_tab_is_shown_to_a_reader_and_to_nobody_else(as_user, rita, cleo, 
     attempt_of(run)
     assert as_user(rita).get(url, {"tab": tab}).status_code == 200
     assert as_user(cleo).get(url, {"tab": tab}).status_code == 404
+
+
+def test_a_run_whose_environment_was_not_built_opens_with_the_words_of_who_built_it(as_user, ana, url, run, attempt_of):
+    environment = Environment.objects.create(digest="0" * 64, definition={}, state=EnvironmentState.READY)
+    attempt_of(run, environment=environment)
+    first = 'data-stream="1/{}"'.format
+    assert first("std_log.txt") in as_user(ana).get(url).content.decode()
+    environment.state = EnvironmentState.FAILED
+    environment.save()
+    page = as_user(ana).get(url).content.decode()
+    assert first("environment.txt") in page
+    assert page.index(">environment.txt</option>") < page.index(">std_log.txt</option>")
 
 
 def test_the_header_says_why_a_run_waits_and_why_it_failed(as_user, ana, url, run):

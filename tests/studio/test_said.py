@@ -25,6 +25,12 @@ from studio.said import said
         ),
         ("for run brave_lemur", "para la ejecución brave_lemur"),
         ("ModuleNotFoundError: No module named 'x'", "ModuleNotFoundError: No module named 'x'"),
+        (
+            "Its environment could not be built: The package index has no package “xyzzy”: check its name.\n"
+            "error: No solution found\n  cause: xyzzy was not found in the registry and you require it" + "." * 600,
+            "No se pudo compilar su entorno: El índice de paquetes no tiene el paquete “xyzzy”: compruebe el nombre.\n"
+            "error: No solution found\n  cause: xyzzy was not found in the registry and you require it" + "." * 600,
+        ),
         ("", ""),
     ],
 )

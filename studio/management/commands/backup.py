@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from studio.backup import CannotBackUp, back_up
@@ -31,12 +30,11 @@ class Command(BaseCommand):
             f"{file}: the database{', ' if parts else ''}{parts}; "
             f"{size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s."
         )
-        if content.with_secret:
+        if content.keys:
             self.stdout.write(
                 "It holds the key that signs sessions and opens sealed secrets: keep it as you keep that."
             )
-        else:
-            self.stdout.write("It holds no key: keep SECRET_KEY and SEAL_KEYS beside it, or sealed secrets are lost.")
+        if content.keys_kept_elsewhere:
+            names = " and ".join(content.keys_kept_elsewhere)
+            self.stdout.write(f"It does not hold {names}: keep that beside it, or sealed secrets are lost.")
         self.stdout.write(f"Restore it: python3 manage.py restore {file.name} --data DIR")
-        if settings.SEAL_KEYS:
-            self.stdout.write("SEAL_KEYS are in the environment alone: keep them too.")

@@ -35,6 +35,6 @@ class Command(BaseCommand):
         self.stdout.write(f"Restored the studio of {content.made_at}: the database{', ' if parts else ''}{parts}.")
         if lost:
             self.stdout.write(f"{lost} of its runs went on while the backup was made; they are shown as lost here.")
-        if not content.with_secret:
+        if not content.keys:
             self.stdout.write("The backup holds no key: set SECRET_KEY to the one it had, and SEAL_KEYS.")
         self.stdout.write(f"Start it: python3 manage.py up --data {data}")
