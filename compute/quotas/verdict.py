@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from django.db.models import Sum
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from compute.models import ComputeTarget
 from compute.quotas.bounds import Bound, Headroom, headrooms, promised_in_all
@@ -158,7 +159,7 @@ def _way_out(asked: _Asked, bound: Bound, most: int, level: Level, rooms: dict[s
     """Return what a person can do, as one sentence."""
     ways = []
     if most and asked.is_run:
-        ways.append(_("ask for %(n)d nodes at most") % {"n": most})
+        ways.append(ngettext("ask for %(n)d node at most", "ask for %(n)d nodes at most", most) % {"n": most})
     elif most and level == Level.REFUSES:
         ways.append(_("lower minimum nodes to %(n)d") % {"n": most})
     elif most and most * asked.size.vcpus >= asked.minimum:

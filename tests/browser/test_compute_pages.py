@@ -184,6 +184,8 @@ def test_the_picker_says_why_this_machine_cannot_host_a_size(browsing: Page, wor
     row = browsing.locator("#sizes tr", has_text="Standard_M128s").first
     expect(row).to_contain_text("needs")
     expect(row.get_by_role("radio")).to_be_disabled()
+    sizes = browsing.get_by_role("group", name="VM sizes")
+    assert sizes.evaluate("it => it.scrollWidth - it.clientWidth") == 0, "the column that says it is in sight"
 
 
 def test_a_double_click_creates_one_cluster(browsing: Page, workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from compute import sizes
 from compute.models import ComputeTarget
 from compute.quotas.bounds import rooms_of_families
+from compute.quotas.models import Limit
 from compute.quotas.verdict_views import ask_for_run
 from compute.states import JobState
 from studio.people.models import User, Workspace
@@ -108,6 +109,9 @@ def test_the_submit_form_says_it_of_the_chosen_target_and_number_of_nodes(
     answer = as_user(ben).get(url, {"target": cluster.name, "node_count": "3"})
     assert "2 of 2 cores of ben left; this needs 3. Ask for 2 nodes at most, or ask for more." in words(answer)
     assert "node_count=3" in answer.content.decode()
+    Limit.objects.update(cores=1)
+    answer = as_user(ben).get(url, {"target": cluster.name, "node_count": "3"})
+    assert "1 of 1 cores of ben left; this needs 3. Ask for 1 node at most, or ask for more." in words(answer)
     page = as_user(ben).get(url, {"target": "local", "node_count": "1"}).content.decode()
     assert "cores" not in page
 
