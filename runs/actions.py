@@ -159,7 +159,10 @@ def make_ready(run: Run) -> Job | None:
 
 
 def record(run: Run, job: Job) -> None:
-    """Turn how a job is now into a move of its run. What MOVES has no place for changes nothing."""
+    """Turn how a job is now into a move of its run. What MOVES has no place for changes nothing.
+
+    What the service that runs it says of it is news to the run's page also while the run stays where it is.
+    """
     if run.has_ended or not Attempt.objects.filter(run=run, job=job, number=_last_number(run)).exists():
         return
     state = JobState(job.state)
@@ -173,6 +176,9 @@ def record(run: Run, job: Job) -> None:
         if job.started_at and run.state == RunStatus.QUEUED:  # it ended before anybody saw it run
             _go(run, RunStatus.RUNNING, started_at=job.started_at, at=max(job.started_at, run.status_changed_at))
         _record_end(run, job)
+    if job.facts and not run.has_ended:
+        with transaction.atomic():
+            run.moved()
 
 
 def _record_end(run: Run, job: Job) -> None:

@@ -11,6 +11,7 @@ from compute.actions import ensure_local
 from compute.models import ComputeTarget, Job
 from compute.states import JobState, ProvisioningState
 from runs import snapshots
+from runs.actions import record
 from runs.models import Attempt, Experiment, Run
 from runs.states import RunStatus
 from studio.people.models import User, Workspace
@@ -242,6 +243,20 @@ def test_a_run_is_watched_through_its_tabs_and_canceled(signed_in: Page, workspa
     Run.objects.get().move(RunStatus.CANCELED, reason="ana canceled it.")
     expect(page.get_by_role("heading", name="brave_lemur_7k2")).to_contain_text("Canceled")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+
+
+def test_what_a_service_says_of_a_run_stands_beside_it_while_it_runs(
+    signed_in: Page, workspace: Workspace, run: Run
+) -> None:
+    page = signed_in
+    page.goto(address(workspace, f"runs/{run.run_id}/"))
+    expect(page.locator("body[data-live-now=yes]")).to_be_attached()
+    job = Job.objects.get()
+    job.facts = {"application": "application_17_0042", "page": "https://head.example.org/42"}
+    job.save()
+    record(run, job)  # which moves nothing
+    expect(page.locator("#run-side")).to_contain_text("application_17_0042")
+    expect(page.get_by_role("link", name="Its own page")).to_have_attribute("href", "https://head.example.org/42")
 
 
 def test_what_is_agreed_to_is_done_though_its_part_of_the_page_came_anew_meanwhile(
