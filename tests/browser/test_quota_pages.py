@@ -104,3 +104,22 @@ def test_more_is_asked_for_granted_and_used(
     expect(theirs.get_by_role("heading", name="my-cluster")).to_be_visible()
     assert ComputeTarget.objects.filter(name="my-cluster", created_by=olga).exists()
     assert QuotaRequest.objects.get().granted == 4
+
+
+def test_the_later_of_two_who_edit_reads_what_the_other_set(browsing: Page, workspace: Workspace, ben: User) -> None:
+    one = limit(24, "standarddv2family", workspace)
+    browsing.goto("/w/vision-team/compute/quota/")
+    expect(browsing.locator("body[data-live-now=yes]")).to_be_attached()
+    family = browsing.locator("section", has=browsing.get_by_role("heading", name="Dv2"))
+    family.get_by_role("button", name="Edit the limit of vision-team, Dv2").click()
+    expect(family.locator(".note")).to_contain_text("Nobody is affected")
+    Limit.objects.filter(pk=one.pk).update(cores=30, version=2, updated_by=ben)
+    with browsing.expect_response(re.compile("part=preview.*cores=8")):
+        family.get_by_label("At most for vision-team").fill("8")
+    family.get_by_role("button", name="Save").click()
+    said = family.locator(".note", has_text="ben set it to 30 meanwhile.")
+    expect(said).to_be_visible()
+    expect(family.locator(".edit [hx-trigger*=load]")).to_have_count(0)  # or a preview would be said over it
+    family.get_by_role("button", name="Save").click()
+    expect(family).to_contain_text("0 of 8")
+    assert Limit.objects.get(pk=one.pk).cores == 8
