@@ -214,11 +214,12 @@ def _header(request: StudioRequest, run: Run) -> dict[str, Any]:
 
 
 def _callout(run: Run) -> dict[str, str] | None:
-    """Return the sentence under the name: why it waits, or why it ended as it did."""
+    """Return the sentence under the name, why it waits or why it ended as it did, and a tool's own words below it."""
     if not run.reason:
         return None
     tone = "bad" if run.status == RunStatus.FAILED else "warn"
-    return {"tone": tone, "reason": said(run.reason), "hint": said(run.hint)}
+    reason, _break, words = said(run.reason).partition("\n")
+    return {"tone": tone, "reason": reason, "words": words, "hint": said(run.hint)}
 
 
 def _git(properties: dict[str, Any]) -> dict[str, Any] | None:

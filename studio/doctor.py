@@ -23,6 +23,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.cache import cache
 from django.core.checks import Tags, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import get_connection
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -52,10 +53,16 @@ Look = Callable[[], Iterator[Finding]]
 
 
 def examine() -> Iterator[Finding]:
-    """Look at one thing after the other; what cannot even be looked at is bad."""
+    """Look at one thing after the other; what cannot even be looked at is bad, and what broke it is told once."""
+    broken = False  # the database, without which some looks cannot be made
     for look in LOOKS:
         try:
-            yield from look()
+            for finding in look():
+                broken = broken or (look is database and finding.word == Word.BAD)
+                yield finding
+        except DatabaseError:
+            mend = "It is kept in the database: see there." if broken else "Run: python3 manage.py prepare"
+            yield bad(f"The {SUBJECTS.get(look, look.__name__)} could not be looked at.", mend)
         except Exception as exc:  # whatever it is, the other looks are wanted too
             yield bad(f"{look.__name__.replace('_', ' ')}: {_words(exc)}", "See the studio's logs, and README.md.")
 
@@ -127,7 +134,11 @@ def web() -> Iterator[Finding]:
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310  the studio's own address
             yield ok(f"The web process answers at {settings.PUBLIC_URL} ({answer.status}).")
     except (OSError, ValueError) as exc:
-        why = f"{exc.code} {exc.reason}" if isinstance(exc, urllib.error.HTTPError) else _words(exc)
+        why = (
+            f"{exc.code} {exc.reason}"
+            if isinstance(exc, urllib.error.HTTPError)
+            else _words(getattr(exc, "reason", exc))
+        )
         yield bad(f"The web process does not answer at {url}: {why}", START)
 
 
@@ -229,6 +240,12 @@ def folders() -> Iterator[Finding]:
         "The store of files": Path(settings.SNAPSHOT_DIR),
         "The folder of jobs": Path(settings.JOB_DIR),
     }
+    if not data.exists():
+        yield bad(
+            f"There is no data directory {data}: no studio was started there.",
+            "Start one (python3 manage.py up), or name its directory in STUDIO_DATA.",
+        )
+        return
     for name, folder in named.items():
         if folder != data and folder.parent == data and not folder.exists():
             continue  # made with the first thing that is kept in it
@@ -267,7 +284,10 @@ def secrets() -> Iterator[Finding]:
     for file in _secret_files():
         if file.is_file() and (mode := stat.S_IMODE(file.stat().st_mode)) & 0o077:
             yield bad(f"{file} holds a secret and others can read it (mode {mode:o}).", f"Run: chmod 600 {file}")
-    if len(settings.SECRET_KEY) < 50 or len(set(settings.SECRET_KEY)) < 5:
+    if not (key := _secret_key()):
+        mend = "Set SECRET_KEY to a long random text (`manage.py up` makes one by itself)."
+        yield bad("There is no SECRET_KEY: nobody can sign in.", mend)
+    elif len(key) < 50 or len(set(key)) < 5:
         mend = (
             "Make a longer one (python3 -c 'import secrets; print(secrets.token_urlsafe(64))'), and keep this one in "
         )
@@ -330,8 +350,9 @@ def users() -> Iterator[Finding]:
         yield ok(said) if fact.holds else warn(said, fact.mend)
 
 
+SUBJECTS: dict[Look, str] = {activity: "activity", workers: "workers", sign_in: "ways to sign in"}
 LOOKS: list[Look] = [
-    database, activity, broker, channel_layer, web, workers, clock, mail, quotas, folders, disks, secrets, safety,
+    folders, database, activity, broker, channel_layer, web, workers, clock, mail, quotas, disks, secrets, safety,
     sign_in, users,
 ]  # fmt: skip
 
@@ -344,6 +365,13 @@ def _secret_files() -> list[Path]:
     names = ("SECRET_KEY_FILE", "SEAL_KEYS_FILE", "DATABASE_URL_FILE", "REDIS_URL_FILE")
     named = [Path(os.environ[name]) for name in names if os.environ.get(name)]
     return [*(Path(settings.DATA_DIR) / name for name in ("secret_key", "seal_keys", "queue_password")), *named]
+
+
+def _secret_key() -> str:
+    try:
+        return str(settings.SECRET_KEY)
+    except ImproperlyConfigured:  # as Django has it where it is empty
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

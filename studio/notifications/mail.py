@@ -24,7 +24,6 @@ NOWHERE = {"console", "dummy"}  # backends of Django's that send nothing
 MOST_LISTED = 50
 CHOOSE = "/profile/#notifications"  # where a person decides what is mailed
 LEAVING_WORKS_FOR = 60 * 60 * 24 * 180  # seconds after a mail was sent
-_LEAVING = signing.TimestampSigner(sep="~", salt="studio.unsubscribe")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,10 @@ class Told:
     facts: list[tuple[str, str]]
     url: str
     workspace: str
+
+
+def _leaving() -> signing.TimestampSigner:
+    return signing.TimestampSigner(sep="~", salt="studio.unsubscribe")
 
 
 def is_set_up() -> bool:
@@ -101,13 +104,13 @@ def message_for(person: User, deliveries: list[Delivery]) -> EmailMultiAlternati
 
 def leaving_token(person: User) -> str:
     """Return what stands in the link of a mail that ends all of them: it does this alone, for its address alone."""
-    return _LEAVING.sign_object([person.pk, person.email])
+    return _leaving().sign_object([person.pk, person.email])
 
 
 def who_leaves(token: str) -> User | None:
     """Return the person whose mails a link ends; None for a link that is none, is too old or of another address."""
     try:
-        pk, email = _LEAVING.unsign_object(token, max_age=LEAVING_WORKS_FOR)
+        pk, email = _leaving().unsign_object(token, max_age=LEAVING_WORKS_FOR)
     except signing.BadSignature:
         return None
     return User.objects.filter(pk=pk, email=email, is_active=True).first()

@@ -140,7 +140,7 @@ def test_the_end_is_told_with_every_byte_counted(watch, run):
     run.write("done\n")
     run.end()
     expect(page.locator("[data-log-state]")).to_have_text("ended")
-    expect(page.locator("[data-log-size]")).to_have_text("2 lines, all 105 bytes")
+    expect(page.locator("[data-log-size]")).to_have_text("Lines: 2, all 105 bytes")
     digest = hashlib.sha256(b"x" * 99 + b"\ndone\n").hexdigest()
     expect(page.locator("[data-log-sha]")).to_have_text(digest)
     expect(page.locator("[data-log-checked]")).to_contain_text("computed from the bytes on this page")
@@ -326,7 +326,7 @@ def test_a_large_log_opens_at_its_end_and_shows_what_is_scrolled_to(watch, large
     page = watch()
     expect(page.locator(".log-text").last).to_contain_text("step 0299999")
     expect(page.locator(".log-number").last).to_have_text("300,000")
-    expect(page.locator("[data-log-size]")).to_have_text("300,000 lines, all 30,000,000 bytes")
+    expect(page.locator("[data-log-size]")).to_have_text("Lines: 300,000, all 30,000,000 bytes")
     assert log(page, "lines.blocks.size") <= 3
     page.locator("[data-log-port]").focus()
     page.keyboard.press("Home")

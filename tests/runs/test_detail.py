@@ -77,6 +77,11 @@ def test_the_header_says_why_a_run_waits_and_why_it_failed(as_user, ana, url, ru
     page = as_user(ana).get(url).content.decode()
     assert "callout bad" in page
     assert "Look at its last lines." in page
+    run.reason = "Its environment could not be built: The build failed: its log has the rest.\n× <b>no\n  hint"
+    run.save()
+    page = as_user(ana).get(url).content.decode()
+    assert "<b>Its environment could not be built: The build failed: its log has the rest.</b>" in page
+    assert ">× &lt;b&gt;no\n  hint</pre>" in page
 
 
 def test_the_header_is_served_alone_and_names_its_event(as_user, ana, run):

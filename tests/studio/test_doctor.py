@@ -1,10 +1,14 @@
 """What the doctor says of settings that are not safe. What it reaches is tested on a team's studio."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.conf import settings as django_settings
 
 from studio import doctor
 from studio.doctor import Word
@@ -70,7 +74,7 @@ def test_a_data_directory_that_is_gone_or_open_is_told(settings: Any, tmp_path: 
     for name in ("LOG_DIR", "SNAPSHOT_DIR", "JOB_DIR"):
         setattr(settings, name, tmp_path / "data" / name)
     settings.DATA_DIR = tmp_path / "data"
-    assert words(doctor.folders, "cannot be written to") == [Word.BAD]
+    assert words(doctor.folders, "There is no data directory") == [Word.BAD]
     settings.DATA_DIR.mkdir(mode=0o700)
     assert list(said(doctor.folders).values()) == [Word.OK]
     settings.DATA_DIR.chmod(0o755)
@@ -84,6 +88,28 @@ def test_a_look_that_fails_is_told_and_the_others_go_on(monkeypatch: pytest.Monk
     monkeypatch.setattr(doctor, "LOOKS", [broken, doctor.disks])
     first, *others = doctor.examine()
     assert (first.word, bool(others)) == (Word.BAD, True)
+
+
+def test_where_no_studio_was_ever_started_each_look_says_so_in_its_own_words(tmp_path: Path) -> None:
+    surroundings = {"PATH": os.defpath, "STUDIO_DATA": os.fspath(tmp_path / "nowhere")}
+    command = [sys.executable, "manage.py", "doctor"]
+    done = subprocess.run(
+        command, env=surroundings, cwd=django_settings.BASE_DIR, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith(
+        f"bad   There is no data directory {tmp_path}/nowhere: no studio was started there.\n"
+    )
+    for said in (
+        "bad   The activity could not be looked at.\n      → It is kept in the database: see there.",
+        "bad   There is no SECRET_KEY: nobody can sign in.",
+        "warn  E-mail is not set up",
+        "ways to sign in could not be looked at",
+    ):
+        assert said in done.stdout
+    assert "See the studio's logs" not in done.stdout
+    assert "urlopen" not in done.stdout
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_mail_server_is_signed_in_to(settings: Any) -> None:

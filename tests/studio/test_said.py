@@ -23,6 +23,16 @@ from studio.said import said
             "A node of big needs 56.0 GB of memory, and this machine has 7.6 GB of memory.",
             "Un nodo de big necesita 56,0 GB de memoria y esta máquina tiene 7,6 GB de memoria.",
         ),
+        (
+            "Its environment could not be built: The package index has no package “nope”: check its name.\n"
+            "error: Because nope was not found in the package registry and you require nope==1.0, it failed.",
+            "No se pudo compilar su entorno: El índice de paquetes no tiene el paquete “nope”: compruebe el nombre.\n"
+            "error: Because nope was not found in the package registry and you require nope==1.0, it failed.",
+        ),
+        (
+            "Its environment could not be built: pip was killed by somebody and said why it was.",
+            "No se pudo compilar su entorno: pip was killed by somebody and said why it was.",
+        ),
         ("for run brave_lemur", "para la ejecución brave_lemur"),
         ("ModuleNotFoundError: No module named 'x'", "ModuleNotFoundError: No module named 'x'"),
         (
