@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import BinaryIO
 
 from django.conf import settings
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -135,6 +137,9 @@ def expect_within_limits(sizes: dict[str, int]) -> None:
         top, slash, _rest = path.partition("/")
         by_top[top + slash] += size if total > most else 1
     top, share = by_top.most_common(1)[0]
+    hint = _("Name what the run does not need in a file .amlignore.")
+    if share * 10 >= by_top.total():
+        hint = _("Name what the run does not need in a file .amlignore. Most is in “%(top)s”: %(share)s.")
     largest = _megabytes(share) if total > most else _files(share)
     raise TooLarge(
         _("The upload has %(files)s and %(size)s; a snapshot may have %(most_files)s and %(most)s.")
@@ -144,8 +149,7 @@ def expect_within_limits(sizes: dict[str, int]) -> None:
             "most_files": _files(settings.SNAPSHOT_MAX_FILES),
             "most": _megabytes(most),
         },
-        _("Name what the run does not need in a file .amlignore. Most is in “%(top)s”: %(share)s.")
-        % {"top": shown(top), "share": largest},
+        hint % {"top": shown(top), "share": largest},
     )
 
 
@@ -154,16 +158,17 @@ def expect_few(count: int) -> None:
     if count > MOST_ENTRIES:
         raise TooLarge(
             _("The upload has more than %(n)s names; a snapshot may have %(most)s.")
-            % {"n": f"{MOST_ENTRIES:,}", "most": _files(settings.SNAPSHOT_MAX_FILES)},
+            % {"n": number_format(MOST_ENTRIES, force_grouping=True), "most": _files(settings.SNAPSHOT_MAX_FILES)},
             _("Choose the folder that holds the script and what it reads, without data and environments."),
         )
 
 
 def _megabytes(count: int) -> str:
     """Write bytes in the MB in which the limit is given (1,048,576 bytes), rounded up."""
-    tenths = math.ceil(count * 10 / (1024 * 1024))
-    return _("%(n)s MB") % {"n": f"{tenths / 10:,.1f}".removesuffix(".0")}
+    whole, tenth = divmod(math.ceil(count * 10 / (1024 * 1024)), 10)
+    said = number_format(Decimal(whole * 10 + tenth) / 10, decimal_pos=bool(tenth), force_grouping=True)
+    return _("%(n)s MB") % {"n": said}
 
 
 def _files(count: int) -> str:
-    return ngettext("%(n)s file", "%(n)s files", count) % {"n": f"{count:,}"}
+    return ngettext("%(n)s file", "%(n)s files", count) % {"n": number_format(count, force_grouping=True)}

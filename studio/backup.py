@@ -182,30 +182,49 @@ def restore(file: Path) -> Content:
     for folder in (data, *folders().values()):
         if folder.exists() and any(folder.iterdir()):
             raise CannotBackUp(f"{folder} is not empty: a backup is restored where nothing is. Name another directory.")
+    if not file.is_file():
+        raise CannotBackUp(f"There is no file {file}.")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     data.chmod(0o700)
     content = Content()
     try:
-        with tarfile.open(file, "r:gz") as archive:
-            first = archive.next()
-            said = archive.extractfile(first) if first is not None and first.name == "backup.json" else None
-            if said is None:
-                raise CannotBackUp(f"{file} is no backup of a studio.")
-            facts = json.load(said)
-            if facts["version"] != VERSION:
-                raise CannotBackUp(f"{file} was made by a newer studio (version {facts['version']}): update this one.")
-            content.made_at = facts["made_at"]
-            _expect(facts["database"])
-            for member in archive:
-                _lay_out(archive, member, data, content)
+        facts = _lay_all_out(file, data, content)
     except (tarfile.TarError, EOFError, OSError) as exc:
-        raise CannotBackUp(f"{file} cannot be read: {exc}. Nothing of {data} is to be used; try another copy.") from exc
+        _clear(data)
+        raise CannotBackUp(f"{file} cannot be read: {exc}. Nothing of it was kept; try another copy.") from exc
+    except CannotBackUp:
+        _clear(data)
+        raise
     if facts["database"] == POSTGRESQL:
         dump = data / POSTGRESQL
         arguments = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
         _call("pg_restore", *arguments, f"--dbname={settings.DATABASES['default']['NAME']}", str(dump))
         dump.unlink()
     return content
+
+
+def _lay_all_out(file: Path, data: Path, content: Content) -> dict[str, Any]:
+    """Lay every file of a backup out, and return what it says of itself."""
+    with tarfile.open(file, "r:gz") as archive:
+        first = archive.next()
+        said = archive.extractfile(first) if first is not None and first.name == "backup.json" else None
+        if said is None:
+            raise CannotBackUp(f"{file} is no backup of a studio.")
+        facts: dict[str, Any] = json.load(said)
+        if facts["version"] != VERSION:
+            raise CannotBackUp(f"{file} was made by a newer studio (version {facts['version']}): update this one.")
+        content.made_at = facts["made_at"]
+        _expect(facts["database"])
+        for member in archive:
+            _lay_out(archive, member, data, content)
+    return facts
+
+
+def _clear(data: Path) -> None:
+    """Take away what half a backup left; all of it was empty before."""
+    for folder in (data, *folders().values()):
+        for one in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 def _expect(database: str) -> None:

@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -259,7 +260,8 @@ def _amount(usd: Decimal | None) -> Decimal | None:
         amount = Decimal(-1)
     if not (amount.is_finite() and 0 <= amount <= MOST_USD):
         raise NotAllowedNow(
-            _("A budget is an amount of US dollars from 0 to %(most)s.") % {"most": f"{MOST_USD:,.0f}"},
+            _("A budget is an amount of US dollars from 0 to %(most)s.")
+            % {"most": number_format(MOST_USD, decimal_pos=0, force_grouping=True)},
             _("Type a number, or leave it empty for no budget."),
         )
     return amount

@@ -1,6 +1,8 @@
 """A running studio is backed up and restored, and the copy holds what the original held."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -103,15 +105,26 @@ def _log(person: Person, run_id: str) -> str:
     return person.get(f"/w/default/runs/{run_id}/logs/1/std_log.txt")
 
 
-def test_a_backup_is_not_restored_over_something(tmp_path: Path) -> None:
+def test_a_backup_is_not_restored_over_something_and_half_of_one_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine").write_text("")
     with tarfile.open(tmp_path / "b.tar.gz", "w:gz"):
         pass
-    command = [sys.executable, "manage.py", "restore", str(tmp_path / "b.tar.gz"), "--data"]
-    for folder, words in (("data", "is not empty"), ("new", "is no backup of a studio")):
-        done = subprocess.run(
-            [*command, str(tmp_path / folder)], cwd=CHECKOUT, env=environ(), capture_output=True, text=True, check=False
-        )
+    with tarfile.open(tmp_path / "cut.tar.gz", "w:gz") as archive:
+        facts = json.dumps({"version": 1, "made_at": "2026-11-25T09:00:00+00:00", "database": "db.sqlite3"}).encode()
+        for name, content in (("backup.json", facts), ("db.sqlite3", os.urandom(100_000))):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    os.truncate(tmp_path / "cut.tar.gz", 50_000)
+    for file, folder, words in (
+        ("b.tar.gz", "data", "is not empty"),
+        ("b.tar.gz", "new", "is no backup of a studio"),
+        ("cut.tar.gz", "new", "Nothing of it was kept"),
+        ("none.tar.gz", "new", "There is no file"),
+    ):
+        command = [sys.executable, "manage.py", "restore", str(tmp_path / file), "--data", str(tmp_path / folder)]
+        done = subprocess.run(command, cwd=CHECKOUT, env=environ(), capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert words in done.stderr
+    assert not list((tmp_path / "new").iterdir())

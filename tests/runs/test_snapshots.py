@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 from django.db import connection
+from django.utils import translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -263,6 +264,10 @@ def test_too_many_files_are_refused_with_the_figures(workspace: Workspace) -> No
         from_files(workspace, upload(files))
     assert "2,002 files and 0 MB; a snapshot may have 2,000 files and 300 MB" in refused.value.message
     assert "“images/”: 2,001 files" in refused.value.hint
+    flat = {f"{n}.png": b"" for n in range(2001)}
+    with translation.override("es"), pytest.raises(TooLarge, match="2\xa0001 archivos y 0 MB") as refused:
+        from_files(workspace, upload(flat))
+    assert ".png" not in refused.value.hint  # no file is most of them
 
 
 def test_files_left_out_do_not_count(workspace: Workspace, settings: Any) -> None:

@@ -37,4 +37,4 @@ class Command(BaseCommand):
         if content.keys_kept_elsewhere:
             names = " and ".join(content.keys_kept_elsewhere)
             self.stdout.write(f"It does not hold {names}: keep that beside it, or sealed secrets are lost.")
-        self.stdout.write(f"Restore it: python3 manage.py restore {file.name} --data DIR")
+        self.stdout.write(f"Restore it: python3 manage.py restore {file} --data DIR")
