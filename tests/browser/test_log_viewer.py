@@ -30,7 +30,7 @@ ALL_OF_IT = """async () => {
 }"""
 LOAD_ALL = """async (count) => {
   const { log } = document.querySelector('[data-log]');
-  while (log.lines.blocks.size < count) for (let block = 0; block < count; block++) await log.load(block);
+  while (log.lines.blocks.size < count) for (let block = 0; block < count; block++) await log.blocks.load(block);
 }"""
 TEXTS = "() => [...document.querySelectorAll('.log-row')].map(row => row.querySelector('.log-text').textContent)"
 AT_END = (
@@ -136,11 +136,11 @@ def test_what_was_left_out_of_a_long_log_is_said_in_amber(watch, run, settings):
 def test_the_end_is_told_with_every_byte_counted(watch, run):
     run.write("x" * 99 + "\n")
     page = watch()
-    expect(page.locator(".log-row")).to_have_count(1)
+    expect(page.locator("[data-log-size]")).to_have_text("1 line, 100 bytes so far")
     run.write("done\n")
     run.end()
     expect(page.locator("[data-log-state]")).to_have_text("ended")
-    expect(page.locator("[data-log-size]")).to_have_text("Lines: 2, all 105 bytes")
+    expect(page.locator("[data-log-size]")).to_have_text("2 lines, all 105 bytes")
     digest = hashlib.sha256(b"x" * 99 + b"\ndone\n").hexdigest()
     expect(page.locator("[data-log-sha]")).to_have_text(digest)
     expect(page.locator("[data-log-checked]")).to_contain_text("computed from the bytes on this page")
@@ -326,7 +326,7 @@ def test_a_large_log_opens_at_its_end_and_shows_what_is_scrolled_to(watch, large
     page = watch()
     expect(page.locator(".log-text").last).to_contain_text("step 0299999")
     expect(page.locator(".log-number").last).to_have_text("300,000")
-    expect(page.locator("[data-log-size]")).to_have_text("Lines: 300,000, all 30,000,000 bytes")
+    expect(page.locator("[data-log-size]")).to_have_text("300,000 lines, all 30,000,000 bytes")
     assert log(page, "lines.blocks.size") <= 3
     page.locator("[data-log-port]").focus()
     page.keyboard.press("Home")
@@ -476,16 +476,23 @@ def test_a_log_opens_at_a_line_a_byte_or_a_time(watch, large):
     expect(chosen(page)).to_contain_text("step 0020000")
     page.locator("[data-log-port]").focus()
     page.keyboard.press("l")
-    page.get_by_label("Line number, or time here").fill("2001-09-09T01:46:50Z")
+    page.get_by_label("Line number, time here, or share of the log").fill("2001-09-09T01:46:50Z")
     page.get_by_role("button", name="Go", exact=True).click()
     expect(chosen(page)).to_contain_text("step 0100000")
     page.get_by_role("button", name="Timestamps").click()
     expect(page.locator(".log-row.log-chosen .log-time")).to_have_text(re.compile(r"^\d\d:47:40$"))
     page.get_by_text("Lines", exact=True).click()
     page.get_by_role("button", name="Go to a line or a time").click()
-    page.get_by_label("Line number, or time here").fill("250,000")
+    page.get_by_label("Line number, time here, or share of the log").fill("250,000")
     page.keyboard.press("Enter")
     expect(chosen(page)).to_contain_text("step 0249999")
+    for asked, wanted in (("50 %", "step 0150000"), ("0,5%", "step 0001500"), ("50 apples", "step 0001500")):
+        page.keyboard.press("l")
+        page.locator("#log-place").fill(asked)
+        page.keyboard.press("Enter")
+        expect(chosen(page)).to_contain_text(wanted)
+    expect(page.locator("[data-log-note]")).to_contain_text("neither a line nor a time nor a share")
+    expect(page.locator("[data-log-pill]")).to_be_hidden()
 
 
 def test_chosen_lines_are_copied_as_text_and_as_markdown(watch, run):
