@@ -18,6 +18,7 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language
 
 HOLE = re.compile(r"%\((\w+)\)([\d.]*[a-z])")
+FIGURE = re.compile(r"(\d+\.\d+)( (?:kB|MB|GB|TB|s|%)|)")
 ENOUGH = 6  # letters of a pattern: fewer would fit anything
 LONGEST = 2000  # characters, a tool's own words behind ours included; what is longer is no sentence of ours
 JOINTS = (" or ", " and ")
@@ -68,8 +69,11 @@ def _in(language: str, sentence: str, depth: int) -> str:
         facts = pattern.facts(sentence)
         if facts is not None:
             for name, kind in pattern.holes:
-                number = kind.endswith("f") and re.fullmatch(r"\d+\.\d+", facts[name])
-                facts[name] = number_format(Decimal(facts[name])) if number else _in(language, facts[name], depth + 1)
+                number = FIGURE.fullmatch(facts[name])
+                if number and (number[2] or kind.endswith("f")):  # else it may be a version
+                    facts[name] = number_format(Decimal(number[1])) + number[2]
+                else:
+                    facts[name] = _in(language, facts[name], depth + 1)
             return HOLE.sub(lambda hole: facts[hole[1]], pattern.words)  # noqa: B023 - used at once
     for word in JOINTS if depth else ():  # a fact may be a list
         english = sentence.split(word)

@@ -33,6 +33,14 @@ from studio.said import said
             "Its environment could not be built: pip was killed by somebody and said why it was.",
             "No se pudo compilar su entorno: pip was killed by somebody and said why it was.",
         ),
+        (
+            "Waits: the disk of this machine has 64.2 GB left, less than the floor of 2 GB.",
+            "Espera: en el disco de esta máquina quedan 64,2 GB, menos del mínimo de 2 GB.",
+        ),
+        (
+            "There is no numpy==9.9 for Python 3.11.7: choose another version.",
+            "No hay numpy==9.9 para Python 3.11.7: elija otra versión.",
+        ),
         ("for run brave_lemur", "para la ejecución brave_lemur"),
         ("ModuleNotFoundError: No module named 'x'", "ModuleNotFoundError: No module named 'x'"),
         (
