@@ -61,7 +61,8 @@ def _facts(verb: str, detail: Detail) -> dict[str, str]:
         return make(before if before is not None else {}, after if after is not None else {})
     if verb.startswith("member.") and verb != "member.team":
         before, after = _role(before), _role(after)
-    return {key: shown(value) for key, value in (detail | {"before": before, "after": after}).items()}
+    facts = detail | {"before": before, "after": after}
+    return {key: shown(_role(value) if key == "role" else value) for key, value in facts.items()}
 
 
 def _role(value: Any) -> Any:

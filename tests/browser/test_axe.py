@@ -52,6 +52,8 @@ def test_no_page_has_a_violation(visitor: Callable[[str], Page], ana: User, comp
         dark = page.evaluate(ASK % json.dumps(COLORS))
         page.set_viewport_size({"width": 390, "height": 844})
         narrow = page.evaluate(ASK % json.dumps(ALL_BUT_COLORS))
+        if wider := page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"):
+            narrow.append(f"{wider} px wider than a telephone")
         for look, violations in {"light": light, "dark": dark, "narrow": narrow}.items():
             found += [f"{place.name}, {look}: {said}" for said in violations]
     assert not found, "\n" + "\n".join(found)

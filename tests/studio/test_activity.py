@@ -100,6 +100,7 @@ def test_every_icon_is_there_and_every_text_takes_any_detail() -> None:
 @pytest.mark.parametrize(
     ("verb", "detail", "expected"),
     [
+        ("group.map", {"group": "ml", "role": "DataScientist"}, "gave the group the role Data Scientist"),
         ("member.role", {"before": "Reader", "after": "Owner"}, "gave the role Owner (before: Reader)"),
         ("member.role", {"before": None, "after": "DataScientist"}, "added them as Data Scientist"),
         ("team.rename", {"before": "A", "after": "%(B)s"}, "renamed it A → %(B)s"),
