@@ -91,20 +91,27 @@ class Frame:
             found = found.filter(created_by=self.request.user.pk)
         return list(found.order_by("name"))
 
+    def _has(self, right: Right) -> bool:
+        """Say whether the person's role in the page's workspace, which was read already, has a right."""
+        membership: Membership | None = getattr(self.request, "membership", None)
+        return membership is not None and right in TABLE[Role(membership.role)]
+
+    @property
+    def shows_activity(self) -> bool:
+        return self._has(Right.VIEW_ACTIVITY)
+
     @cached_property
     def failing_webhooks(self) -> list[Webhook]:
         """Return the webhooks that were given up, for who may mend them."""
-        membership: Membership | None = getattr(self.request, "membership", None)
-        if membership is None or Right.EDIT_NOTIFICATIONS not in TABLE[Role(membership.role)]:
+        if not self._has(Right.EDIT_NOTIFICATIONS):
             return []
-        return list(membership.workspace.webhooks.exclude(problem=""))
+        return list(self.request.workspace.webhooks.exclude(problem=""))  # type: ignore[attr-defined]
 
     def quota_requests(self, space: Workspace) -> QuerySet[Any] | None:
         """Return the requests for more quota that wait for this person; None for who answers none."""
-        membership: Membership = self.request.membership  # type: ignore[attr-defined]
         opened = QuotaRequest.objects.open()
         answers = opened.of_studio() if getattr(self.request.user, "is_superuser", False) else None
-        if Right.EDIT_QUOTA in TABLE[Role(membership.role)]:
+        if self._has(Right.EDIT_QUOTA):
             own = opened.filter(workspace=space).exclude(scope=Scope.STUDIO)
             answers = own if answers is None else answers | own
         return answers

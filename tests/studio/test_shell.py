@@ -295,6 +295,12 @@ def test_every_page_of_the_navigation_has_its_key_in_the_list_of_keys(workspace,
     assert set(re.findall(r"<kbd>g</kbd> <kbd>(\w)</kbd>", page)) == set(keys)
 
 
+@pytest.mark.parametrize(("role", "shown"), [(Role.OWNER, True), (Role.DATA_SCIENTIST, False), (Role.READER, False)])
+def test_the_navigation_leads_nobody_to_a_page_that_is_not_for_them(as_user, member, workspace, role, shown):
+    page = as_user(member("otto", role)).get("/w/vision-team/").text
+    assert ("/w/vision-team/activity/" in page) is ("<kbd>g</kbd> <kbd>a</kbd>" in page) is shown
+
+
 def test_the_navigation_switches_between_ones_own_workspaces(as_user, ana, workspace, cleo):
     create_workspace("elsewhere", cleo)
     create_workspace("another", ana)
