@@ -181,10 +181,12 @@ NAMES: dict[str, Any] = {
     "priority": _("priority"),
     "rights": _("rights"),
     "role": _("role"),
+    "scope": _("applies to"),
     "sha256": _("host key"),
     "shows": _("also shows"),
     "size": _("size"),
     "tags": _("tags"),
     "target": _("compute target"),
     "way": _("way"),
+    "whose": _("whose"),
 }
