@@ -19,7 +19,8 @@ from django.utils.translation import get_language
 
 HOLE = re.compile(r"%\((\w+)\)([\d.]*[a-z])")
 FIGURE = re.compile(r"(\d+\.\d+)( (?:kB|MB|GB|TB|s|%)|)")
-ENOUGH = 6  # letters of a pattern: fewer would fit anything
+ENOUGH = 6  # letters of a pattern: fewer would fit anything, so then its fact must look like one
+NAME = re.compile(r"[A-Z0-9][\w.]*")  # "Dv2", "4"
 LONGEST = 2000  # characters, a tool's own words behind ours included; what is longer is no sentence of ours
 JOINTS = (" or ", " and ")
 DEEPEST = 4  # facts in facts
@@ -31,6 +32,15 @@ class Pattern(NamedTuple):
     parts: list[str]
     holes: list[tuple[str, str]]
     words: str
+
+    @property
+    def letters(self) -> int:
+        """Return how many letters of it are its own."""
+        return sum(c.isalpha() for c in "".join(self.parts))
+
+    def filled(self, facts: dict[str, str]) -> str:
+        """Return its translation with these facts in the holes."""
+        return HOLE.sub(lambda hole: facts[hole[1]], self.words)
 
     def facts(self, sentence: str) -> dict[str, str] | None:
         """Return what of `sentence` stands in the holes, or None where it is another sentence."""
@@ -60,7 +70,7 @@ def said(sentence: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _in(language: str, sentence: str, depth: int) -> str:
-    known, patterns = _phrases(language)
+    known, patterns, scant = _phrases(language)
     if sentence in known or depth > DEEPEST:
         return known.get(sentence, sentence)
     if depth and "\n" in sentence:  # ours, and then a tool's: each line is by itself
@@ -68,13 +78,14 @@ def _in(language: str, sentence: str, depth: int) -> str:
     for pattern in patterns:
         facts = pattern.facts(sentence)
         if facts is not None:
-            for name, kind in pattern.holes:
-                number = FIGURE.fullmatch(facts[name])
-                if number and (number[2] or kind.endswith("f")):  # else it may be a version
-                    facts[name] = number_format(Decimal(number[1])) + number[2]
-                else:
-                    facts[name] = _in(language, facts[name], depth + 1)
-            return HOLE.sub(lambda hole: facts[hole[1]], pattern.words)  # noqa: B023 - used at once
+            return pattern.filled(_facts(language, pattern, facts, depth))
+    for pattern in scant if depth else ():  # "Dv2 cores of vision-team"
+        facts = pattern.facts(sentence)
+        if facts is not None:
+            (name, first), *others = facts.items()
+            told = _facts(language, pattern, facts, depth)
+            if told[name] != first if others else NAME.fullmatch(first):
+                return pattern.filled(told)
     for word in JOINTS if depth else ():  # a fact may be a list
         english = sentence.split(word)
         parts = [_in(language, part, depth + 1) for part in english]
@@ -85,18 +96,32 @@ def _in(language: str, sentence: str, depth: int) -> str:
     return sentence
 
 
+def _facts(language: str, pattern: Pattern, facts: dict[str, str], depth: int) -> dict[str, str]:
+    """Return the facts of a sentence as the language writes them."""
+    told = {}
+    for name, kind in pattern.holes:
+        number = FIGURE.fullmatch(facts[name])
+        if number and (number[2] or kind.endswith("f")):  # else it may be a version
+            told[name] = number_format(Decimal(number[1])) + number[2]
+        else:
+            told[name] = _in(language, facts[name], depth + 1)
+    return told
+
+
 @lru_cache
-def _phrases(language: str) -> tuple[dict[str, str], list[Pattern]]:
-    """Return the sentences without facts, and those with facts, the most telling ones first."""
+def _phrases(language: str) -> tuple[dict[str, str], list[Pattern], list[Pattern]]:
+    """Return the sentences without facts, those with facts, the most telling first, and those that tell too little."""
     known, patterns = {}, []
     for english, words in _catalogue(language):
         holes = HOLE.findall(english)
         parts = HOLE.split(english)[::3]
         if not holes:
             known[english] = words
-        elif all(parts[1:-1]) and sum(c.isalpha() for c in "".join(parts)) >= ENOUGH:
+        elif all(parts[1:-1]) and any(c.isalpha() for c in "".join(parts)):
             patterns.append(Pattern(parts, holes, words))
-    return known, sorted(patterns, key=lambda one: -len("".join(one.parts)))
+    patterns.sort(key=lambda one: -len("".join(one.parts)))
+    telling = [one for one in patterns if one.letters >= ENOUGH]
+    return known, telling, [one for one in patterns if one.letters < ENOUGH]
 
 
 def _catalogue(language: str) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,18 @@ from studio.said import said
             "There is no numpy==9.9 for Python 3.11.7: choose another version.",
             "No hay numpy==9.9 para Python 3.11.7: elija otra versión.",
         ),
+        (
+            "Waits for 2 nodes: 4 of 24 Dv2 cores of vision-team left, and it needs 8; ana holds 20.",
+            "Espera 2 nodos: quedan 4 de 24 núcleos Dv2 de vision-team y necesita 8; ana holds 20.",
+        ),
+        (
+            "24 of 24 low-priority NC cores of vision-team left; this needs 80.",
+            "Quedan 24 de 24 núcleos NC de prioridad baja de vision-team; esto necesita 80.",
+        ),
+        (
+            "The build could not be started: out of memory, some cores left.",
+            "No se ha podido iniciar la compilación: out of memory, some cores left.",
+        ),
         ("for run brave_lemur", "para la ejecución brave_lemur"),
         ("ModuleNotFoundError: No module named 'x'", "ModuleNotFoundError: No module named 'x'"),
         (
