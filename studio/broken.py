@@ -3,9 +3,11 @@
 import errno
 import sys
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.utils.translation import gettext as _
 from redis import RedisError
 
@@ -33,10 +35,19 @@ def unexpected(request: HttpRequest) -> HttpResponse:
         response = render(request, "_notice.html", {"error": error}, status=error.status)
         response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
     else:
-        response = render(request, "500.html", {"error": error}, status=error.status if error else 500)
+        context = {"error": error, "stylesheet": stylesheet()}
+        response = render(request, "500.html", context, status=error.status if error else 500)
     if error is not None:
         response["Retry-After"] = str(AGAIN_AFTER)
     return response
+
+
+def stylesheet() -> str:
+    """Return the address that a browser keeps the pages' styles under; the files may be away with all else."""
+    try:
+        return static("css/studio.css")
+    except ValueError:  # no list of them was read either
+        return f"{settings.STATIC_URL}css/studio.css"
 
 
 def broken() -> StudioError:

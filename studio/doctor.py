@@ -242,8 +242,8 @@ def folders() -> Iterator[Finding]:
     }
     if not data.exists():
         yield bad(
-            f"There is no data directory {data}: no studio was started there.",
-            "Start one (python3 manage.py up), or name its directory in STUDIO_DATA.",
+            f"There is no data directory {data}.",
+            "Put it back, name it in STUDIO_DATA, or start a studio there: python3 manage.py up",
         )
         return
     for name, folder in named.items():

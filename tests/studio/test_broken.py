@@ -1,9 +1,12 @@
 """A database that is held, full or gone: said in words, without asking it, and nothing half stored."""
 
 import errno
+import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ import redis
 from django.db import OperationalError, connection
 from django.test import Client
 
-from studio.broken import away, why_away
+from studio.broken import away, stylesheet, why_away
 from studio.people.chain import link_all
 from studio.people.models import User, Workspace
 from tests.pages import furnish, places
@@ -120,3 +123,15 @@ def test_a_page_for_a_visitor_asks_the_database_nothing(
         answer = client.get("/healthz")
     assert answer.status_code == 503
     assert "data directory cannot be reached" in answer.content.decode()
+
+
+def test_a_page_that_tells_of_a_gone_data_directory_names_the_styles_that_browsers_keep(settings: Any, tmp_path: Path):
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "studio.static.HashedStatic"}}
+    assert stylesheet() == "/static/css/studio.css"  # no manifest was ever read
+    paths = {"css/studio.css": "css/studio.0123456789ab.css"}
+    (tmp_path / "staticfiles.json").write_text(json.dumps({"version": "1.1", "paths": paths, "hash": ""}))
+    settings.STORAGES = dict(settings.STORAGES)
+    assert stylesheet() == "/static/css/studio.0123456789ab.css"
+    shutil.rmtree(tmp_path)
+    assert stylesheet() == "/static/css/studio.0123456789ab.css"

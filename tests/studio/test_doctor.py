@@ -97,9 +97,7 @@ def test_where_no_studio_was_ever_started_each_look_says_so_in_its_own_words(tmp
         command, env=surroundings, cwd=django_settings.BASE_DIR, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith(
-        f"bad   There is no data directory {tmp_path}/nowhere: no studio was started there.\n"
-    )
+    assert done.stdout.startswith(f"bad   There is no data directory {tmp_path}/nowhere.\n")
     for said in (
         "bad   The activity could not be looked at.\n      → It is kept in the database: see there.",
         "bad   There is no SECRET_KEY: nobody can sign in.",
