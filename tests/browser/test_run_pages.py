@@ -70,9 +70,15 @@ def address(workspace: Workspace, path: str) -> str:
 def test_a_script_is_pasted_and_submitted(signed_in: Page, workspace: Workspace) -> None:
     page = signed_in
     page.goto(address(workspace, "submit/"))
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.get_by_text("Paste a script").click()
     page.get_by_label("Script", exact=True).fill("print('hello')\n")
     page.get_by_label("Experiment", exact=True).fill("first-steps")
+    page.get_by_label("Arguments").focus()  # what was typed has changed with that, and asks nothing about the target
+    page.wait_for_load_state("networkidle")
+    assert not [url for url in asked if "/check/" in url]
     page.get_by_label("Arguments").fill("--name 'a b' -n 3")
     expect(page.get_by_text("Read as:")).to_contain_text("a b")
     page.get_by_role("button", name="Add a tag").click()
