@@ -450,6 +450,7 @@ def test_all_of_a_large_log_is_searched_and_any_match_shown(watch, large):
     expect(found).to_contain_text("of 1,000")
     box.fill("(")
     expect(box).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("[data-log-found]")).to_have_text("no regular expression")
 
 
 def test_e_goes_to_errors_in_all_of_a_large_log(watch, run):

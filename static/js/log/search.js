@@ -44,16 +44,17 @@ export class Search {
     this.searching?.abort();
     clearTimeout(this.typed);
     this.find = this.far = null;
-    log.part("find").setAttribute("aria-invalid", "false");
+    this.wrong = false; // what was typed is no regular expression
     if (query) {
       try {
         const wanted = this.regex ? regular(query, this.sameCase) : literal(query, this.sameCase);
         this.find = new Find(log.lines, wanted, () => this.found());
         if (this.find.from > 0) this.typed = setTimeout(() => this.searchFar(), TYPED);
       } catch {
-        log.part("find").setAttribute("aria-invalid", "true");
+        this.wrong = true;
       }
     }
+    log.part("find").setAttribute("aria-invalid", this.wrong);
     this.fresh = Boolean(this.find);
     this.found();
     this.find?.scan();
@@ -103,7 +104,7 @@ export class Search {
   found() {
     const { log, matches, far, find } = this, place = log.part("found");
     if (!find) {
-      place.textContent = "";
+      place.textContent = this.wrong ? log.words.wrongSaid : "";
       return;
     }
     const busy = find.to < log.lines.end || (find.from > 0 && !far?.done && !far?.stopped);
