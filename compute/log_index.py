@@ -15,8 +15,8 @@ from pathlib import Path
 
 from compute import logs
 
-BLOCK = 1024 * 1024  # bytes; how many lines end before each multiple of it is what is kept
-WRITE_EVERY = 64  # blocks
+BLOCK = 128 * 1024  # bytes; how many lines end before each multiple of it is what is kept
+AT_ONCE = 64  # blocks that are read, counted and kept together
 _MARK = struct.Struct("<dQ")  # seconds since 1970, bytes the log had by then
 
 
@@ -29,12 +29,13 @@ def counts(key: str, up_to: int) -> list[int]:
     with _lock(key):
         kept = _kept(key)
         first, total = len(kept), kept[-1] if kept else 0
-        for block in range(first, wanted):
-            total += logs.read(key, block * BLOCK, BLOCK).count(b"\n")
-            kept.append(total)
-            if len(kept) - first == WRITE_EVERY or block == wanted - 1:
-                _keep(key, kept, first)
-                first = len(kept)
+        for block in range(first, wanted, AT_ONCE):
+            many = min(AT_ONCE, wanted - block)
+            data = logs.read(key, block * BLOCK, many * BLOCK)
+            for start in range(0, many * BLOCK, BLOCK):
+                total += data.count(b"\n", start, start + BLOCK)
+                kept.append(total)
+            _keep(key, kept, block)
     return [0, *kept[:wanted]]
 
 
@@ -102,8 +103,12 @@ def _lock(key: str) -> threading.Lock:
     return threading.Lock()
 
 
+def _index(key: str) -> str:
+    return f".index/{BLOCK}/{key}"  # what was counted for blocks of another size is of no use
+
+
 def _kept(key: str) -> "array[int]":
-    kept, counted = f".index/{key}", array("Q")
+    kept, counted = _index(key), array("Q")
     data = logs.read(kept, 0, logs.size(kept))
     counted.frombytes(data[: len(data) // 8 * 8])
     if len(counted) * BLOCK > logs.size(key):  # the log was cut, and what it holds now is another's
@@ -116,7 +121,7 @@ def _kept(key: str) -> "array[int]":
 def _keep(key: str, counted: "array[int]", first: int) -> None:
     """Write what was counted from block `first` on, at its place: whoever else counts writes the same there."""
     with contextlib.suppress(OSError):  # without room on the disk, it is counted again
-        descriptor = os.open(logs.path(f".index/{key}"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(logs.path(_index(key)), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             os.pwrite(descriptor, counted[first:].tobytes(), first * 8)
         finally:

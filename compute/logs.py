@@ -4,10 +4,13 @@ A log is named by a key such as "runs/<run_id>/1/std_log.txt". Its reader knows 
 another store can take the place of this one; only who starts a process here asks for a `path` to write to.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import re
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import BinaryIO
 from django.conf import settings
 
 PIECE = 1024 * 1024  # bytes read at a time by whatever goes through a whole log
+DIGESTS_AT_ONCE = 2  # of logs: the short need not wait for the long
 _PART = re.compile(r"\A(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,255}\Z")
 _NUMBERS = re.compile(r"(\d+)")
 
@@ -119,13 +123,29 @@ def streams(prefix: str) -> list[Stream]:
     return [Stream(key, name, size(key)) for key, name in keys]
 
 
-@lru_cache(maxsize=256)
 def sha256(key: str, up_to: int) -> str:
-    """Return the SHA-256 of the first `up_to` bytes, in hexadecimal digits."""
+    """Return the SHA-256 of the first `up_to` bytes, in hexadecimal digits; a second a gigabyte."""
     digest = hashlib.sha256()
     for at in range(0, up_to, PIECE):
         digest.update(read(key, at, min(PIECE, up_to - at)))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def digest(key: str, up_to: int) -> "Future[str]":
+    """Return what will be the SHA-256 of the first `up_to` bytes: computed once, whoever else asks for it, and behind
+    everything else that the machine has to do. Not to be cancelled. To be asked from one thread.
+    """
+    return _digests().submit(sha256, key, up_to)
+
+
+@lru_cache(maxsize=1)
+def _digests() -> ThreadPoolExecutor:
+    def step_back() -> None:
+        with contextlib.suppress(OSError):  # Linux knows a priority for each thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+    return ThreadPoolExecutor(DIGESTS_AT_ONCE, "log-digest", step_back)
 
 
 def _open(key: str) -> int:

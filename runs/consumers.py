@@ -5,8 +5,10 @@ carry what is said about it:
 
 - {"from": 0, "size": 1200, "ended": false}: the next byte sent is number `from`. Sent first, and again when the log
   was cut shorter than what was sent.
-- {"of": 3145728, "counts": [0, 9000, …]}: how many lines end before each multiple of `log_index.BLOCK` up to `of`,
-  where a log began that is not sent from its beginning; {"of": …, "counted": 1048576} while that takes long.
+- {"of": 393216, "lines": [1200, 980, 1310]}: how many lines end in each `log_index.BLOCK` bytes up to `of`, where a
+  log began that is not sent from its beginning; {"of": …, "counted": 131072} while that takes long.
+- {"block": 512}: the next binary frame alone does not continue the log: it is what stands at 512 × `log_index.BLOCK`.
+  Sent in front of "lines" to a page that asked for a `line` which is not in what follows.
 - {"hole": [1073741824, 4294967296]}: the bytes from here to there were left out, as the log is too long to keep. What
   would come from in there comes from its end on, after another "from".
 - {"reason": …, "groups": [{"attempt": 1, "streams": […]}]}: why the run waits, and the logs it has by now.
@@ -18,6 +20,7 @@ A page says {"at": 262144}, how far it has come with what it was sent; a page th
 import asyncio
 import contextlib
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -35,6 +38,7 @@ WINDOW = 4 * 1024 * 1024  # bytes sent and not yet dealt with by the page
 WHOLE = 20 * 1024 * 1024  # a larger log is opened at its end
 TAIL = 64 * 1024  # bytes of it at least: from the block on in which they begin
 COUNT_AT_ONCE = 256 * 1024 * 1024  # bytes whose lines are counted before that is told
+AROUND = 8 * 1024  # bytes on either side of a line that is asked for: about what a page shows
 COUNT_FIRST = 0.05  # seconds that the tail of a log waits for where its lines are
 CHECK_SECONDS = 5.0  # between two looks at whether it has ended, should a nudge get lost
 
@@ -59,7 +63,7 @@ class LogConsumer(PersonalConsumer):
         asked = {name: values[-1] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()}
         self.workspace_name, self.run_id, self.stream = where["workspace"], where["run_id"], asked.get("stream", "")
         after = asked.get("after")
-        for number in (after, asked.get("uncounted")):
+        for number in (after, asked.get("uncounted"), asked.get("line")):
             if number is not None and not (number.isascii() and number.isdigit() and len(number) < 16):
                 raise DenyConnection
         self.uncounted = int(asked.get("uncounted", 0))  # bytes in front of which a page that comes again has no lines
@@ -67,7 +71,9 @@ class LogConsumer(PersonalConsumer):
         if facts is None:
             raise DenyConnection
         self.facts, self.nudged = facts, asyncio.Event()
+        self.line = int(asked.get("line", 0))  # that the page was opened at
         self.at = 0  # how far the page has come
+        self.binary = asyncio.Lock()  # a part and what it is are told without another frame between them
         self.hole: tuple[int, int] | None = None  # as the page was told
         self.counting: asyncio.Task[None] | None = None
         self.came_on = asyncio.Event()
@@ -139,7 +145,8 @@ class LogConsumer(PersonalConsumer):
                 feed.look()
                 continue
             self.sent += len(frame)
-            await self.send(bytes_data=frame)
+            async with self.binary:
+                await self.send(bytes_data=frame)
 
     async def begin(self, start: int, size: int) -> None:
         """Say where the next byte stands."""
@@ -153,7 +160,22 @@ class LogConsumer(PersonalConsumer):
                 counts = await asyncio.to_thread(log_index.counts, self.facts.stream.key, come)
                 if come < start:
                     await self.send_json({"of": start, "counted": come})
-            await self.send_json({"of": start, "counts": counts})
+            if self.line:
+                await self.send_line(start)
+            await self.send_json({"of": start, "lines": [stop - begin for begin, stop in pairwise(counts)]})
+
+    async def send_line(self, before: int) -> None:
+        """Send the blocks around the line that the page was opened at, as far as they lie in front of byte `before`."""
+        key = self.facts.stream.key
+        at = await asyncio.to_thread(log_index.start_of, key, self.line)
+        if at is None or at >= before:
+            return
+        first, last = max(0, at - AROUND) // log_index.BLOCK, min(at + AROUND, before - 1) // log_index.BLOCK
+        for block in range(first, last + 1):
+            data = logs.read(key, block * log_index.BLOCK, log_index.BLOCK)
+            async with self.binary:
+                await self.send_json({"block": block})
+                await self.send(bytes_data=data)
 
     async def say_the_end(self, feed: LogFeed) -> None:
         """Once nothing more will be written and all is sent, say so, with the log's digest; again if more came."""
@@ -165,7 +187,7 @@ class LogConsumer(PersonalConsumer):
                     key = self.facts.stream.key
                     if self.counting:  # the page waits for that
                         await asyncio.wait([self.counting])
-                    digest = await asyncio.to_thread(logs.sha256, key, said) if key else ""
+                    digest = await asyncio.shield(asyncio.wrap_future(logs.digest(key, said))) if key else ""
                     await self.send_json({"ended": True, "size": said, "sha256": digest})
                 await asyncio.sleep(0.05 if said < 0 else 1.0)
 

@@ -27,7 +27,7 @@ class Log {
     this.lines = new Lines();
     this.view = new View(this.port, this.lines, {
       dress: (index) => this.dress(index),
-      missing: (first, last) => this.blocks.want(this.lines.missing(first, last), this.times && this.blocks.of(first, last)),
+      missing: (first, last) => this.load(first, last),
       moved: () => this.moved(),
     });
     this.blocks = new Blocks(this);
@@ -137,12 +137,16 @@ class Log {
     this.view.drawSoon();
   }
 
-  numbered({ of, counted, counts }) {
+  block(number, bytes) {
+    if (bytes.length === BLOCK) this.lines.put(number, bytes);
+  }
+
+  numbered({ of, counted, lines }) {
     if (of !== this.uncounted || !of) return;
     this.counted = counted;
-    if (counts) {
+    if (lines) {
       this.uncounted = 0;
-      const added = this.lines.number(counts);
+      const added = this.lines.number(lines);
       this.seen += added;
       this.view.shifted(added);
     }
@@ -279,6 +283,13 @@ class Log {
       this.view.scroll = on ? this.view.scrollFor(line) : line * this.view.height;
     }
     this.view.redress();
+  }
+
+  // Load what of the lines first … last - 1 is missing; once it is here, what whoever reads comes to next.
+  load(first, last) {
+    const missing = this.lines.missing(first, last);
+    this.blocks.want(missing, this.times && this.blocks.of(first, last));
+    if (!missing.length && this.lines.numbered && !this.view.following) this.blocks.ahead(first, last);
   }
 
   // ----- places in it

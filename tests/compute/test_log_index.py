@@ -67,7 +67,7 @@ def test_a_log_that_was_cut_is_counted_anew(large: bytes):
 
 def test_half_an_entry_and_a_full_disk_do_no_harm(large: bytes, monkeypatch: pytest.MonkeyPatch):
     wanted = log_index.counts(KEY, len(large))
-    kept = logs.path(f".index/{KEY}")
+    kept = logs.path(f".index/{BLOCK}/{KEY}")
     kept.write_bytes(kept.read_bytes()[:13])
     assert log_index.counts(KEY, len(large)) == wanted
     kept.unlink()

@@ -97,6 +97,8 @@ def test_a_digest_is_of_the_first_bytes():
     data = b"line\n" * 500_000  # more than one piece
     logs.append(KEY, 0, data)
     assert logs.sha256(KEY, 1_500_001) == hashlib.sha256(data[:1_500_001]).hexdigest()
+    assert logs.digest(KEY, 1_500_001).result(10) == logs.sha256(KEY, 1_500_001)
+    assert logs.digest(KEY, 1_500_001) is logs.digest(KEY, 1_500_001)  # whoever asks meanwhile waits for the same
 
 
 @examples(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -72,6 +72,7 @@ class Viewer:
             },
         )
         self.got, self.told = b"", list[dict[str, Any]]()
+        self.blocks: dict[int, bytes] = {}
 
     async def enter(self) -> bool:
         await self.socket.send_input({"type": "websocket.connect"})
@@ -88,7 +89,9 @@ class Viewer:
         """Take the next frame, of either kind."""
         frame = await self.next()
         assert frame["type"] == "websocket.send", frame
-        if frame.get("bytes") is not None:
+        if frame.get("bytes") is not None and self.told and "block" in self.told[-1]:
+            self.blocks[self.told.pop()["block"]] = frame["bytes"]
+        elif frame.get("bytes") is not None:
             self.got += frame["bytes"]
             await self.say(json.dumps({"at": self.start + len(self.got)}))
         else:
@@ -270,30 +273,46 @@ async def test_a_large_log_opens_at_its_end_with_its_lines_counted(ana, job, mon
     monkeypatch.setattr(consumers, "WHOLE", 1000)
     monkeypatch.setattr(consumers, "TAIL", 1000)
     monkeypatch.setattr(consumers, "COUNT_AT_ONCE", log_index.BLOCK)
-    logs.append(KEY, 0, b"123456789\n" * 300_000)  # 3,000,000 bytes
+    logs.append(KEY, 0, b"123456789\n" * 30_000)  # 300,000 bytes
     viewer = Viewer(ana)
     await viewer.enter()
-    await viewer.until(lambda v: v.start + len(v.got) == 3_000_000 and v.has_told("counts"))
+    await viewer.until(lambda v: v.start + len(v.got) == 300_000 and v.has_told("lines"))
     assert viewer.start == 2 * log_index.BLOCK
     assert viewer.has_told("counted") == {"of": 2 * log_index.BLOCK, "counted": log_index.BLOCK}
-    assert viewer.has_told("counts") == {"of": 2 * log_index.BLOCK, "counts": [0, 104_857, 209_715]}
+    assert viewer.has_told("lines") == {"of": 2 * log_index.BLOCK, "lines": [13_107, 13_107]}
     await viewer.leave()
     again = Viewer(ana)  # they are known now, and go first: whoever came for a line in the middle loads that meanwhile
     await again.enter()
     await again.until(lambda v: v.got)
-    assert again.has_told("counts")
+    assert again.has_told("lines")
     await again.leave()
 
 
 async def test_a_page_that_was_cut_off_before_its_lines_were_counted_is_told_again(ana, job):
-    logs.append(KEY, 0, b"123456789\n" * 300_000)
-    viewer = Viewer(ana, f"stream=1/std_log.txt&after=2999990&uncounted={log_index.BLOCK}")
+    logs.append(KEY, 0, b"123456789\n" * 30_000)
+    viewer = Viewer(ana, f"stream=1/std_log.txt&after=299990&uncounted={log_index.BLOCK}")
     await viewer.enter()
-    await viewer.until(lambda v: v.got and v.has_told("counts"))
+    await viewer.until(lambda v: v.got and v.has_told("lines"))
     assert viewer.got == b"123456789\n"
-    assert viewer.has_told("counts") == {"of": log_index.BLOCK, "counts": [0, 104_857]}
+    assert viewer.has_told("lines") == {"of": log_index.BLOCK, "lines": [13_107]}
     await viewer.leave()
     assert not await Viewer(ana, "stream=1/std_log.txt&uncounted=-1").enter()
+
+
+@pytest.mark.parametrize(
+    ("line", "blocks"),
+    [(1, [0]), (20_000, [1]), (26_214, [1, 2]), (26_215, [1, 2]), (39_321, [2]), (46_001, []), (10**14, [])],
+)
+async def test_whoever_comes_for_a_line_gets_what_stands_around_it(ana, job, monkeypatch, line, blocks):
+    monkeypatch.setattr(consumers, "WHOLE", 1000)
+    logs.append(KEY, 0, b"123456789\n" * 46_000)  # opened at its end, from block 3 on
+    viewer = Viewer(ana, f"stream=1/std_log.txt&line={line}")
+    await viewer.enter()
+    await viewer.until(lambda v: v.start + len(v.got) == 460_000 and v.has_told("lines"))
+    assert viewer.start == 3 * log_index.BLOCK
+    assert viewer.blocks == {n: logs.read(KEY, n * log_index.BLOCK, log_index.BLOCK) for n in blocks}
+    await viewer.leave()
+    assert not await Viewer(ana, "stream=1/std_log.txt&line=1e3").enter()
 
 
 def test_two_hundred_logs_are_offered_in_order(run, job):

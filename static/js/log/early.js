@@ -10,8 +10,8 @@
     return url.href;
   };
 
-  function open(where, stream) {
-    const url = address(where, { stream });
+  function open(where, stream, line) {
+    const url = address(where, { stream, ...(line && { line }) });
     if (opened.has(url)) return;
     const early = [], socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
@@ -33,7 +33,7 @@
   if (!socket) return; // a page that opens one later
   let linked = null;
   try {
-    linked = /^#([\w.-]+\/[\w.-]+)/.exec(decodeURIComponent(location.hash)); // as ./link.js has it
+    linked = /^#([\w.-]+\/[\w.-]+)(?::L(\d+))?/.exec(decodeURIComponent(location.hash)); // as ./link.js has it
   } catch { /* half a letter: it leads nowhere */ }
-  globalThis.logAhead.open(socket, linked?.[1] ?? stream);
+  globalThis.logAhead.open(socket, linked?.[1] ?? stream, linked?.[2]);
 })();

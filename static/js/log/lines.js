@@ -1,7 +1,7 @@
 // The bytes of a log and where its lines begin, in blocks that may be missing: a page holds what is looked at.
 // Offsets are those of the file. A line is known by its index: its number less one, once the lines in front are counted.
-export const BLOCK = 1 << 20; // bytes; the server counts lines before each multiple of it
-const MOST = 64; // blocks held
+export const BLOCK = 1 << 17; // bytes; the server counts the lines of each
+const MOST = 512; // blocks held
 export const ENDS = 64 * 1024; // bytes of a long line that are looked at, at either end
 const NEWLINE = 10, ESCAPE = 27;
 
@@ -86,11 +86,15 @@ export class Lines {
     this.end = to;
   }
 
-  // Take how many lines end before each block in front; return how many lines that adds.
-  number(counts) {
-    const added = counts[this.origin];
+  // Take how many lines end in each block in front; return how many lines that adds.
+  number(lines) {
+    let added = 0;
+    for (let block = 0; block < this.origin; block++) {
+      const before = added;
+      added += lines[block];
+      this.counts[block] = before;
+    }
     for (let block = this.origin; block < this.counts.length; block++) this.counts[block] += added;
-    for (let block = 0; block < this.origin; block++) this.counts[block] = counts[block];
     this.total += added;
     this.origin = 0;
     return added;

@@ -6,25 +6,34 @@ const LEFT = [4401, 4403]; // signed out, removed
 const { address, take } = globalThis.logAhead; // of ./early.js
 
 export class LogSocket {
-  // `hears` has told(control), came(bytes), state(word) `end`, the byte to go on from, or null at first,
-  // and `uncounted`, the byte in front of which the lines are not known.
+  // `hears` has told(control), came(bytes), block(number, bytes), state(word), `end`, the byte to go on from, or null at
+  // first, `seek`, the line that it wants first, or null, and `uncounted`, the byte in front of which the lines are not known.
   constructor(address, stream, hears) {
     Object.assign(this, { address, stream, hears, wait: FIRST_WAIT, over: false, unsaid: 0 });
     this.connect();
   }
 
   connect() {
-    const { end, uncounted } = this.hears;
-    const url = address(this.address, { stream: this.stream, ...(end !== null && { after: end, ...(uncounted && { uncounted }) }) });
+    const { end, seek, uncounted } = this.hears;
+    const from = end === null ? seek && { line: seek } : { after: end, ...(uncounted && { uncounted }) };
+    const url = address(this.address, { stream: this.stream, ...from });
     const ahead = take(url);
     const socket = ahead?.socket ?? new WebSocket(url);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
+    let block = null; // of which the next bytes are
     socket.onmessage = ({ data }) => {
       if (this.socket !== socket) return;
       if (typeof data === "string") {
+        const told = JSON.parse(data);
         this.wait = FIRST_WAIT;
-        this.hears.told(JSON.parse(data));
+        if ("block" in told) ({ block } = told);
+        else this.hears.told(told);
+        return;
+      }
+      if (block !== null) {
+        this.hears.block(block, new Uint8Array(data));
+        block = null;
         return;
       }
       this.hears.came(new Uint8Array(data));
