@@ -118,6 +118,7 @@ TEMPLATES = [
 # Data. One shape for one machine, one for a team; the environment alone decides.
 DATABASES = {"default": dj_database_url.parse(env.str("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}"))}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["ENGINE"] = "studio.sqlite3"
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",  # DEFERRED loses a third of concurrent writes to "database is locked"
