@@ -4,7 +4,7 @@ import { decode, fill, lastState, lookAfter, pieces } from "./text.js";
 const TALLEST = 15_000_000; // pixels of an element that every browser scrolls; a longer log is scrolled to scale
 const SPARE = 12; // rows beyond what is in sight, above and below
 const PAD = 12; // pixels above the first line and below the last
-const PACE = 40; // ms between two drawings while lines pour in; a single line is drawn at once
+const PACE = 40; // ms between two drawings while lines pour in; a single line is drawn at once, not with the next frame
 
 export class View {
   // `asks` has dress(index) → {number, href, chosen, at, hits(text), rewritten(states), cut(bytes)}, missing(first, last) and moved().
@@ -44,21 +44,22 @@ export class View {
 
   // Draw before the next frame.
   draw() {
-    clearTimeout(this.later);
-    this.later = null;
-    this.asked ??= requestAnimationFrame(() => {
-      this.asked = null;
-      this.drew = performance.now();
-      this.render();
-    });
+    this.asked ??= requestAnimationFrame(() => this.drawNow());
   }
 
   // Draw what came, at a pace that leaves the machine to others.
   drawSoon() {
-    if (this.asked || this.later) return;
     const wait = this.drew + PACE - performance.now();
-    if (wait > 0) this.later = setTimeout(() => this.draw(), wait);
-    else this.draw();
+    if (wait <= 0) this.drawNow();
+    else if (!this.asked) this.later ??= setTimeout(() => this.drawNow(), wait);
+  }
+
+  drawNow() {
+    clearTimeout(this.later);
+    cancelAnimationFrame(this.asked);
+    this.later = this.asked = null;
+    this.drew = performance.now();
+    this.render();
   }
 
   // Draw every row anew: something about how they look has changed.
