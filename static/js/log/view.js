@@ -58,7 +58,7 @@ export class View {
     clearTimeout(this.later);
     cancelAnimationFrame(this.asked);
     this.later = this.asked = null;
-    this.drew = performance.now();
+    if (this.lines.count) this.drew = performance.now(); // an empty log holds up no line
     this.render();
   }
 
