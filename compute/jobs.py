@@ -29,7 +29,8 @@ OVERDUE_AFTER = timedelta(seconds=30)  # beyond its maximum duration, which most
 def enqueue(job: Job) -> None:
     """Let a job whose files lie ready go on: wait for its environment, for nodes, or start at once.
 
-    Called again when its environment has been built.
+    Called again when its environment has been built. That it waits for nodes is for the caller to tell: as a rule it
+    has them at once.
     """
     if job.state != JobState.PREPARING:
         return
@@ -44,7 +45,7 @@ def enqueue(job: Job) -> None:
     held = "" if queues else why_held(job)
     if queues or held:
         with transaction.atomic():
-            if job.move(JobState.WAITING, wait_reason=held):
+            if job.move(JobState.WAITING, wait_reason=held) and held:
                 tell(job)
         return
     _start_without_queue(job)

@@ -107,6 +107,9 @@ def advance(job: Job) -> None:
     jobs.enqueue(job)
     if job.state == JobState.WAITING:
         schedule_here()
+        job.refresh_from_db()
+        if job.state == JobState.WAITING:
+            jobs.tell(job)
         return
     watch_job(job)
     if job.state == JobState.PREPARING and job.environment:

@@ -173,7 +173,7 @@ def record(run: Run, job: Job) -> None:
     elif state in {JobState.RUNNING, JobState.ENDING} and job.started_at:
         _go(run, RunStatus.RUNNING, started_at=job.started_at)
     elif state == JobState.ENDED:
-        if job.started_at and run.state == RunStatus.QUEUED:  # it ended before anybody saw it run
+        if job.started_at and run.state in {RunStatus.STARTING, RunStatus.QUEUED}:  # it ended before anybody saw it run
             _go(run, RunStatus.RUNNING, started_at=job.started_at, at=max(job.started_at, run.status_changed_at))
         _record_end(run, job)
     if job.facts and not run.has_ended:

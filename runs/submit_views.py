@@ -22,12 +22,12 @@ from compute.quotas.verdict_views import run_verdict_context
 from compute.states import JobState
 from runs import actions, snapshots, uploads
 from runs.configuration import DEFAULT_MAX_SECONDS
-from runs.detail_views import run_of
+from runs.detail_views import run_detail, run_of
 from runs.forms import SubmitForm, initial_like, likeliest_script, options_form, span_of
 from runs.models import Experiment, Run, Snapshot
 from runs.streams import log_socket, streams_of
 from studio.errors import NotThere, StudioError, TooLarge
-from studio.http import StudioRequest
+from studio.http import StudioRequest, for_content
 from studio.people.models import User
 from studio.people.permissions import Right, may, require
 
@@ -111,9 +111,11 @@ def _submit(request: StudioRequest) -> HttpResponse:
 
 
 def _made(request: StudioRequest, run: Run) -> dict[str, str]:
-    """Return where the run's page is, and the log that it opens with, for a script that wants both at once."""
+    """Return the run's page, and the log that it opens with, for a script that wants both at once."""
     (group, *_earlier) = streams_of(run)
-    return {"location": _address(request, run), "log": log_socket(run), "stream": group.streams[0]}
+    address = _address(request, run)
+    page = run_detail(for_content(request, address), run.run_id).content.decode()
+    return {"location": address, "page": page, "log": log_socket(run), "stream": group.streams[0]}
 
 
 def submitted(form: SubmitForm, *, by: User, take: Callable[[], snapshots.Taken]) -> Run | None:

@@ -27,7 +27,8 @@ def advance_run(run_id: int) -> None:
     job = actions.make_ready(run)
     if job is not None:
         advance(job)
-        actions.record(run, job)
+        if job.state == JobState.PREPARING:  # of whatever else it is by now it has told
+            actions.record(run, job)
 
 
 @shared_task(name="runs.tasks.record_job")

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, QueryDict, StreamingHttpResponse
+from django.urls import resolve
 from django_htmx.middleware import HtmxDetails
 
 if TYPE_CHECKING:
@@ -24,6 +26,22 @@ class StudioRequest(HttpRequest):
 def wants_partial(request: StudioRequest) -> bool:
     """Say whether htmx asks for a part of the page; boosted links and the Back button get the whole."""
     return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request
+
+
+def for_content(request: StudioRequest, path: str) -> StudioRequest:
+    """Return the request by which a script would ask for the content of another page of the workspace.
+
+    An answer that brings that content along saves the script from asking, see static/js/go.js.
+    """
+    asked = copy(request)
+    for name in ("headers", "accepted_types"):  # they are cached
+        vars(asked).pop(name, None)
+    asked.META = {**request.META, "HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "main"}
+    asked.method, asked.path, asked.path_info = "GET", path, path
+    asked.GET, asked.POST = QueryDict(), QueryDict()
+    asked.resolver_match = resolve(path)
+    asked.htmx = HtmxDetails(asked)
+    return asked
 
 
 def id_in(text: str) -> int:

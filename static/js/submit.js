@@ -1,6 +1,7 @@
 // form[data-submit]: shows what belongs to each choice, and sends the form with its files so that they stay chosen
 // when something has to be mended; errors appear by their fields.
 import { go } from "./go.js";
+import { remember } from "./live.js";
 import { Refused, Unreadable, canHash, sendFiles } from "./send.js";
 import { chosenFiles, offer, size } from "./upload.js";
 import { showWith } from "./with.js";
@@ -124,7 +125,7 @@ async function send(form) {
 
 // Send the form itself, with whatever files it carries.
 function post(form, body, token, told, signal) {
-  const request = new XMLHttpRequest();
+  const request = new XMLHttpRequest(), catchUp = remember(); // the page that comes was made before it is here
   request.open("POST", form.action);
   request.setRequestHeader("Accept", "application/json");
   request.setRequestHeader("X-CSRFToken", token);
@@ -134,18 +135,23 @@ function post(form, body, token, told, signal) {
     const answer = request.response;
     if (request.status === 201 && answer?.location) {
       globalThis.logAhead.open(answer.log, answer.stream);
-      go(answer.location);
+      go(answer.location, answer.page, catchUp);
       return;
     }
+    catchUp();
     busy(form, false);
     if (answer?.errors) showErrors(form, answer.errors);
     else problems(form, request.status === 400 || request.status === 413 ? form.dataset.tooManySaid : form.dataset.failedSaid);
   };
   request.onerror = () => {
+    catchUp();
     busy(form, false);
     problems(form, form.dataset.failedSaid);
   };
-  request.onabort = () => busy(form, false);
+  request.onabort = () => {
+    catchUp();
+    busy(form, false);
+  };
   signal.addEventListener("abort", () => request.abort());
   request.send(body);
 }

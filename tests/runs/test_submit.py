@@ -1,6 +1,7 @@
 """Submitting a run from the browser: what may be typed, how files come in, and what is said when something is wrong."""
 
 import io
+import re
 import zipfile
 from uuid import uuid4
 
@@ -92,6 +93,10 @@ def test_a_folder_becomes_a_snapshot_and_its_likeliest_script_is_run(as_user, be
     run = Run.objects.get()
     assert answer.json()["location"].endswith(f"/{run.run_id}/")
     assert run.config["script"] == "train.py"
+    # The page comes with the answer, as whoever asks for it gets it.
+    page = as_user(ben).get(answer.json()["location"], headers={"HX-Request": "true", "HX-Target": "main"})
+    changing = re.compile(r'name="(csrfmiddlewaretoken|token)" value="[^"]*"|\d+ s\b')
+    assert changing.sub("", answer.json()["page"]) == changing.sub("", page.content.decode())
     assert [e["path"] for e in manifest_of(run)] == ["data/data.csv", "train.py", "util.py"]
 
 
