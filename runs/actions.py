@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from compute import environments, jobs, launch
 from compute.actions import cannot_ever_run, check_quota
-from compute.drivers.base import Attaches
+from compute.drivers.base import Attaches, Queues
 from compute.models import ComputeTarget, Job
 from compute.quotas import budgets
 from compute.states import EndReason, JobState
@@ -171,14 +172,21 @@ def record(run: Run, job: Job) -> None:
     elif state in {JobState.WAITING, JobState.QUEUED}:
         _go(run, RunStatus.QUEUED, job.wait_reason)
     elif state in {JobState.RUNNING, JobState.ENDING} and job.started_at:
-        _go(run, RunStatus.RUNNING, started_at=job.started_at)
+        _go_running(run, job)
     elif state == JobState.ENDED:
         if job.started_at and run.state in {RunStatus.STARTING, RunStatus.QUEUED}:  # it ended before anybody saw it run
-            _go(run, RunStatus.RUNNING, started_at=job.started_at, at=max(job.started_at, run.status_changed_at))
+            _go_running(run, job, at=max(job.started_at, run.status_changed_at))
         _record_end(run, job)
     if job.facts and not run.has_ended:
         with transaction.atomic():
             run.moved()
+
+
+def _go_running(run: Run, job: Job, at: datetime | None = None) -> None:
+    """Move a run to Running: by way of the queue where its job passed one, be it that nodes were free at once."""
+    if run.state in {RunStatus.STARTING, RunStatus.PREPARING} and isinstance(job.target.driver, Queues):
+        _go(run, RunStatus.QUEUED, at=max(job.started_at or run.status_changed_at, run.status_changed_at))
+    _go(run, RunStatus.RUNNING, started_at=job.started_at, at=at)
 
 
 def _record_end(run: Run, job: Job) -> None:
