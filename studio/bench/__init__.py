@@ -38,7 +38,7 @@ KEYS = {
     "log_lines_per_s_20": Key(3_000_000, "/s", "the same to twenty viewers in all", more=True),
     "log_memory_growth_mb": Key(50, "MB", "growth of the web process meanwhile, with 5 viewers that stop reading"),
     "log_cut_integrity": Key(1, "true", "1,000 cut sockets during a 50 MB log: what came is the file", more=True),
-    "log_open_1gib_s": Key(0.3, "s", "a log of 1 GiB: opened at its end or in its middle, p95"),
+    "log_open_1gib_s": Key(0.3, "s", "a log of 1 GiB: opened at its end or in its middle by a link, p95"),
     "log_search_1gib_s": Key(3, "s", "a log of 1 GiB: a rare word found, all of it searched"),
     "crash_runs_lost": Key(0, "runs", "kill -9 of web, worker, both, 20 times during 20 runs: lost, wrong, not whole"),
     "cancel_tree_empty_s": Key(2, "s", "grace period over to empty tree; trees that double-fork and ignore TERM, p95"),

@@ -267,14 +267,16 @@ def first_line(page: Page, target: str = CLUSTER) -> float:
 
 
 def bare_first_line(count: int) -> list[float]:
-    """Return the seconds from starting a bare `python train.py` to its first line, sorted."""
+    """Return the seconds from starting a bare `python train.py` to its first line, sorted; with the Python of runs."""
+    from compute.isolation import host_python
+
     took = []
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "train.py"
         script.write_text("print('the first line', flush=True)\n")
         for _ in range(count):
             started = time.perf_counter()
-            with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as process:  # noqa: S603
+            with subprocess.Popen([host_python(), script], stdout=subprocess.PIPE) as process:  # noqa: S603
                 assert process.stdout is not None  # noqa: S101
                 process.stdout.readline()
                 took.append(time.perf_counter() - started)
