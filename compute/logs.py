@@ -78,6 +78,11 @@ def read(key: str, offset: int, size: int) -> bytes:
         os.close(descriptor)
 
 
+def file_of(key: str) -> Path:
+    """Return the file in which the log is or will be, for who has the kernel tell when it grows."""
+    return _file(key)
+
+
 def opened(key: str) -> BinaryIO:
     """Return the log as an open file, for a program that reads it; an empty one when the log does not exist."""
     try:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from compute import logs
 from runs import feeds
 from runs.feeds import watching
@@ -71,3 +73,29 @@ async def test_two_hundred_logs_grow_at_once_and_none_loses_a_byte():
             logs.add(key, b"%s step %d\n" % (key.encode(), step))
         await asyncio.sleep(0.005)
     assert await asyncio.wait_for(asyncio.gather(*viewers), 10) == list(wanted.values())
+
+
+async def test_the_kernel_tells_of_every_write_where_nobody_looks(monkeypatch: pytest.MonkeyPatch):
+    for name in ("UNBORN_SECONDS", "QUIET_SECONDS"):
+        monkeypatch.setattr(feeds, name, 3600)
+    monkeypatch.setattr(feeds, "QUIET_AFTER", -1)
+    logs.append(KEY, 0, b"")
+    with watching(KEY) as feed:
+        for size in range(5):
+            waiting = asyncio.create_task(feed.beyond(size))
+            await asyncio.sleep(0.05)
+            logs.add(KEY, b"x")
+            assert await asyncio.wait_for(waiting, 5) == size + 1
+    assert feeds._growths == {}
+
+
+async def test_a_feed_looks_by_itself_where_the_kernel_will_not_tell(monkeypatch: pytest.MonkeyPatch):
+    def refuse() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(feeds, "Growth", refuse)
+    with watching(KEY) as feed:
+        waiting = asyncio.create_task(feed.beyond(0))
+        await asyncio.sleep(0)
+        logs.append(KEY, 0, b"line\n")
+        assert await asyncio.wait_for(waiting, 5) == 5
