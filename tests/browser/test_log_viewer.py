@@ -343,6 +343,19 @@ def test_a_large_log_opens_at_its_end_and_shows_what_is_scrolled_to(watch, large
     assert page.evaluate(ALL_OF_IT) == logs.sha256(large.key, 30_000_000)
 
 
+def test_a_window_of_another_size_still_follows(watch, run):
+    run.write("".join(f"line {i}\n" for i in range(1, 501)))
+    page = watch()
+    page.wait_for_function(AT_END)
+    for size in ({"width": 390, "height": 1200}, {"width": 1360, "height": 500}, {"width": 1000, "height": 1100}):
+        page.set_viewport_size(size)
+        page.wait_for_function("() => new Promise(go => requestAnimationFrame(() => setTimeout(() => go(true), 100)))")
+        expect(page.locator("[data-log]")).to_have_attribute("data-now", "following")
+        page.wait_for_function(AT_END)
+    run.write("line 501\n")
+    expect(page.locator(".log-text").last).to_have_text("line 501")
+
+
 def test_long_lines_wrap_when_asked(watch, run):
     run.write("".join(f"line {i} " + "word " * 100 + "\n" for i in range(1, 301)))
     page = watch()

@@ -24,6 +24,7 @@ export class View {
     this.tall = port.clientHeight; // asked for once: asking makes the browser lay out the page
     this.resizing = new ResizeObserver(() => {
       this.tall = port.clientHeight;
+      this.set = port.scrollTop; // a taller window cannot be scrolled as far: that is nobody going up
       this.draw();
     });
     this.resizing.observe(port);
