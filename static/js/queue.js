@@ -24,10 +24,13 @@ for (const name of ["pointerover", "focusin"]) {
   });
 }
 
-// A button that cannot go on, at the end of its way, gives the focus to its neighbour.
-document.addEventListener("htmx:afterSettle", (event) => {
-  const id = event.detail.requestConfig?.triggeringEvent?.submitter?.id;
-  const button = id && document.getElementById(id);
-  if (!button) return;
-  (button.disabled ? button.parentElement.querySelector("button:not(:disabled)") : button)?.focus();
-});
+// A button that cannot go on, at the end of its way, gives the focus to its neighbour. That shows once the swap has
+// settled; the focus is back before, so that the table counts as used meanwhile.
+for (const name of ["htmx:afterSwap", "htmx:afterSettle"]) {
+  document.addEventListener(name, (event) => {
+    const id = event.detail.requestConfig?.triggeringEvent?.submitter?.id;
+    const button = id && document.getElementById(id);
+    if (!button) return;
+    (button.disabled ? button.parentElement.querySelector("button:not(:disabled)") : button)?.focus();
+  });
+}
