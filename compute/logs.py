@@ -38,7 +38,7 @@ def path(key: str) -> Path:
 
     Raises ValueError for a bad key.
     """
-    file = _file(key)
+    file = file_of(key)
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
@@ -78,11 +78,6 @@ def read(key: str, offset: int, size: int) -> bytes:
         os.close(descriptor)
 
 
-def file_of(key: str) -> Path:
-    """Return the file in which the log is or will be, for who has the kernel tell when it grows."""
-    return _file(key)
-
-
 def opened(key: str) -> BinaryIO:
     """Return the log as an open file, for a program that reads it; an empty one when the log does not exist."""
     try:
@@ -94,7 +89,7 @@ def opened(key: str) -> BinaryIO:
 def size(key: str) -> int:
     """Return how many bytes the log holds; 0 when it does not exist yet."""
     try:
-        return os.stat(_file(key), follow_symlinks=False).st_size  # noqa: PTH116  half the cost of Path.stat
+        return os.stat(file_of(key), follow_symlinks=False).st_size  # noqa: PTH116  half the cost of Path.stat
     except OSError:
         return 0
 
@@ -107,7 +102,7 @@ def hole(key: str) -> tuple[int, int] | None:
     if size(key) <= settings.LOG_BYTES:
         return None
     try:
-        descriptor = os.open(_file(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(file_of(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -121,7 +116,7 @@ def hole(key: str) -> tuple[int, int] | None:
 
 def streams(prefix: str) -> list[Stream]:
     """Return the logs below `prefix`, numbers in them ordered as numbers: process 2 before process 10."""
-    top = _file(prefix)
+    top = file_of(prefix)
     files = [file for file in top.rglob("*") if file.is_file() and not file.is_symlink()]
     names = sorted((file.relative_to(top).as_posix() for file in files), key=_in_order)
     keys = [(f"{prefix}/{name}", name) for name in names if all(map(_PART.match, name.split("/")))]
@@ -154,10 +149,14 @@ def _digests() -> ThreadPoolExecutor:
 
 
 def _open(key: str) -> int:
-    return os.open(_file(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    return os.open(file_of(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
-def _file(key: str) -> Path:
+def file_of(key: str) -> Path:
+    """Return the file in which the log is or will be, as who has the kernel tell when it grows needs it.
+
+    Raises ValueError for a bad key.
+    """
     parts = key.split("/")
     if not all(map(_PART.match, parts)):
         raise ValueError(f"Not a log's key: {key!r}")
