@@ -33,14 +33,17 @@ class Growth:
         return True
 
     def close(self) -> None:
+        """End it, soon: a descriptor that were closed while the loop listens to it would give its number to another's,
+        which the loop would then not listen to.
+        """
         self._task.cancel()
-        self._inotify.close()
 
     async def _listen(self) -> None:
-        async for event in self._inotify:
-            feed = self._asked.pop(event.watch.wd, None) if event.watch else None
-            if feed is not None:
-                feed.wake()
+        with self._inotify:
+            async for event in self._inotify:
+                feed = self._asked.pop(event.watch.wd, None) if event.watch else None
+                if feed is not None:
+                    feed.wake()
 
 
 class LogFeed:

@@ -1,6 +1,7 @@
 """One watch on a log serves all who look at it."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -99,3 +100,28 @@ async def test_a_feed_looks_by_itself_where_the_kernel_will_not_tell(monkeypatch
         await asyncio.sleep(0)
         logs.append(KEY, 0, b"line\n")
         assert await asyncio.wait_for(waiting, 5) == 5
+
+
+async def test_a_feed_that_ends_leaves_alone_what_has_its_number_next():
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    logs.append(KEY, 0, b"line\n")
+    with watching(KEY):
+        await asyncio.sleep(0.05)  # the kernel is listened to by now
+        number = feeds._growths[loop]._inotify.fd
+    ends = [os.pipe() for _ in range(8)]  # of these one is likely to get the number, were it free
+    try:
+        for come, _go in ends:
+            loop.add_reader(come, heard.set)
+        await asyncio.sleep(0.05)  # now it is free
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+        for come, go in ends:
+            heard.clear()
+            os.write(go, b"x")
+            await asyncio.wait_for(heard.wait(), 5)
+            os.read(come, 1)
+    finally:
+        for come, go in ends:
+            loop.remove_reader(come)
+            os.close(come)
+            os.close(go)
